@@ -1,0 +1,358 @@
+//! The pipeline file as typed settings. The doc comments are the reference: `wharf schema` and `wharf init` print them.
+
+use jiff::SignedDuration;
+use jiff::civil::Date;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// One integration: shops on one side, one marketing or CRM account on the other.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Pipeline {
+    /// The pipeline's name, unique in the database.
+    pub name: String,
+    /// The shops to read.
+    pub sources: Vec<Connection>,
+    /// The account to write to.
+    pub target: Account,
+    /// Which contacts are sent, and with what.
+    #[serde(default)]
+    pub contacts: Contacts,
+    /// Which orders are sent, and how statuses are read.
+    #[serde(default)]
+    pub orders: Orders,
+    /// How fast and when the target is written to.
+    #[serde(default)]
+    pub load: Load,
+    /// Where snapshots go; left out, none are written.
+    #[serde(default)]
+    pub archive: Option<Archive>,
+    /// When `wharf serve` runs this pipeline (cron, five fields).
+    #[serde(default)]
+    pub schedule: Option<String>,
+}
+
+/// One shop.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+pub struct Connection {
+    /// The shop's name, unique in the database; staging and canonical rows carry it. Never change it.
+    pub connection: String,
+    /// The platform.
+    pub platform: String,
+    /// The shop's address, sub-folder included. https unless the host is this machine or `allow_http` is set.
+    pub base_url: String,
+    /// Allows http to other hosts.
+    #[serde(default)]
+    pub allow_http: bool,
+    /// Country in which phones without a country code are read, where a record names none (ISO 3166-1 alpha-2).
+    #[serde(default)]
+    pub default_country: Option<String>,
+    /// Most calls per time to the shop, for example `5/s`.
+    #[serde(default)]
+    pub rate: Option<Rate>,
+    /// Recent records are read again every day this many days back, because shops do not mark every change.
+    #[serde(default = "default_reread_days")]
+    pub reread_days: u32,
+    /// How often the keys of all records are compared to find deletions, for example `7d`.
+    #[serde(default = "default_compare_keys_every")]
+    pub compare_keys_every: Span,
+    /// How often lists that the platform cannot filter are walked whole; `0s` is every run.
+    #[serde(default)]
+    pub full_walk_every: Span,
+    /// The largest share of a stream that may vanish in one run; more stops the run, because a shop answered half or empty.
+    #[serde(default = "default_max_deleted_share")]
+    pub max_deleted_share: f64,
+    /// The platform's own keys, as section 2 of its sheet names them; typed by the platform's settings.
+    #[serde(flatten)]
+    pub settings: PlatformSettings,
+}
+
+/// One account of a marketing or CRM platform.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+pub struct Account {
+    /// The account's name; pipelines that name the same account share its rate budget and its ledger.
+    pub account: String,
+    /// The platform.
+    pub platform: String,
+    /// The account's address.
+    pub base_url: String,
+    /// Allows http to other hosts than this machine.
+    #[serde(default)]
+    pub allow_http: bool,
+    /// The platform's own keys; typed by the platform's settings.
+    #[serde(flatten)]
+    pub settings: PlatformSettings,
+}
+
+/// A platform's own keys with variables filled in. Holds secrets, so it never prints.
+#[derive(Clone, Default, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct PlatformSettings(pub BTreeMap<String, Value>);
+
+impl fmt::Debug for PlatformSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// Which contacts are sent, and with what.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Contacts {
+    /// Who is sent: only those who agreed, or everybody with their status.
+    pub consent: ConsentChoice,
+    /// Only contacts created on or after this day (UTC).
+    pub created_after: Option<Date>,
+    /// Only contacts created before this day (UTC).
+    pub created_before: Option<Date>,
+    /// Which tags contacts carry.
+    pub tags: Tags,
+    /// Further properties by name: SQL expressions over the contact's row (`c`, columns may stand alone) and its RFM row
+    /// (`rfm`), evaluated read-only.
+    pub fields: BTreeMap<String, String>,
+    /// What becomes, at the target, of contacts that no shop has any more.
+    pub deleted: DeletedContacts,
+}
+
+/// Who is sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ConsentChoice {
+    /// Only contacts whose e-mail consent is `opt_in`; one that was sent and opts out later is sent as opted out.
+    #[default]
+    OptInOnly,
+    /// Everybody, each with the status known; unknown never becomes opt-in.
+    All,
+}
+
+/// What becomes, at the target, of contacts that no shop has any more.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DeletedContacts {
+    /// The tags that Wharf set are removed; the card stays.
+    #[default]
+    Untag,
+    /// Nothing is sent.
+    Keep,
+    /// The tags are removed and e-mail and SMS consent are withdrawn.
+    OptOut,
+}
+
+/// Which tags contacts carry.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tags {
+    /// Tag of contacts with an account; null for none.
+    pub registered: Option<String>,
+    /// Tag of newsletter subscribers without an account; null for none.
+    pub newsletter: Option<String>,
+    /// Whether buyers get a tag per level of the categories they bought in.
+    pub categories: bool,
+    /// Tags that every contact of this pipeline gets.
+    pub always: Vec<String>,
+}
+
+impl Default for Tags {
+    fn default() -> Self {
+        Self {
+            registered: Some("rejestracja".into()),
+            newsletter: Some("newsletter".into()),
+            categories: true,
+            always: Vec::new(),
+        }
+    }
+}
+
+/// Which orders are sent, and how statuses are read.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Orders {
+    /// Overrides of the platform's own status map: the shop's status on the left.
+    pub statuses: BTreeMap<String, OrderStatus>,
+    /// Only orders placed on or after this day (UTC).
+    pub placed_after: Option<Date>,
+    /// Only orders placed before this day (UTC).
+    pub placed_before: Option<Date>,
+    /// Orders of contacts that `contacts.consent` leaves out.
+    pub without_consent: OrdersWithoutConsent,
+}
+
+/// The canonical order statuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum OrderStatus {
+    /// Placed, not yet worked on.
+    Initialized,
+    /// Being worked on.
+    InProgress,
+    /// Finished.
+    Delivered,
+    /// Cancelled, failed or sent back.
+    Cancelled,
+    /// Never placed.
+    AbandonedShoppingCart,
+}
+
+/// Orders of contacts that `contacts.consent` leaves out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OrdersWithoutConsent {
+    /// Not sent.
+    #[default]
+    Skip,
+    /// Sent; the contact is created without any consent.
+    Send,
+}
+
+/// How fast and when the target is written to.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Load {
+    /// Most calls per time to the account, for example `10/s`.
+    pub rate: Option<Rate>,
+    /// A first load is spread evenly over this time, for example `8h`.
+    pub spread: Option<Span>,
+    /// Only within these hours: `22:00-06:00 Europe/Warsaw`.
+    pub window: Option<Window>,
+}
+
+/// Where snapshots go.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Archive {
+    /// A folder (relative to where wharf runs) or the URL of an object store.
+    pub to: String,
+    /// How often.
+    #[serde(default)]
+    pub every: ArchiveEvery,
+}
+
+/// How often snapshots are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ArchiveEvery {
+    /// At the end of every run.
+    #[default]
+    Run,
+    /// At the end of the first run of a day (UTC).
+    Day,
+}
+
+/// Calls per time: `10/s`, `600/min`, `5000/h`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rate {
+    /// How many calls.
+    pub calls: u32,
+    /// In how long.
+    pub per: std::time::Duration,
+}
+
+/// A length of time: `30s`, `15m`, `8h`, `7d`, or ISO 8601.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Span(pub SignedDuration);
+
+/// Hours of the day in a time zone; may cross midnight.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Window {
+    /// First minute in which work may begin.
+    pub from: jiff::civil::Time,
+    /// First minute in which it may not.
+    pub until: jiff::civil::Time,
+    /// The zone both are meant in.
+    pub zone: jiff::tz::TimeZone,
+}
+
+fn default_reread_days() -> u32 {
+    30
+}
+
+fn default_compare_keys_every() -> Span {
+    Span(SignedDuration::from_hours(24 * 7))
+}
+
+fn default_max_deleted_share() -> f64 {
+    0.5
+}
+
+macro_rules! text_format {
+    ($name:ident, $what:literal) => {
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+
+        impl JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({ "type": "string", "description": $what })
+            }
+        }
+    };
+}
+
+text_format!(Rate, "Calls per time: 10/s, 600/min, 5000/h");
+text_format!(Span, "A length of time: 30s, 15m, 8h, 7d");
+text_format!(Window, "Hours of the day in a time zone: 22:00-06:00 Europe/Warsaw");
+
+impl std::str::FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is not a rate; write calls per time, for example 10/s, 600/min or 5000/h");
+        let (calls, unit) = text.split_once('/').ok_or_else(wrong)?;
+        let calls: u32 = calls.trim().parse().map_err(|_| wrong())?;
+        let seconds = match unit.trim() {
+            "s" | "sec" | "second" => 1,
+            "min" | "m" | "minute" => 60,
+            "h" | "hour" => 3600,
+            "d" | "day" => 86_400,
+            _ => return Err(wrong()),
+        };
+        if calls == 0 {
+            return Err("a rate of 0 would never finish; leave the rate out for none".into());
+        }
+        Ok(Self { calls, per: std::time::Duration::from_secs(seconds) })
+    }
+}
+
+impl std::str::FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        // jiff's friendly format has no days in a SignedDuration: a day here is 24 hours, whatever the clocks do.
+        let wrong = || format!("`{text}` is not a length of time; write for example 30s, 15m, 8h or 7d");
+        if let Some(days) = text.trim().strip_suffix('d') {
+            let days: i64 = days.trim().parse().map_err(|_| wrong())?;
+            return days.checked_mul(24).map(|hours| Self(SignedDuration::from_hours(hours))).ok_or_else(wrong);
+        }
+        let span: SignedDuration = text.trim().parse().map_err(|_| wrong())?;
+        if span.is_negative() { Err(wrong()) } else { Ok(Self(span)) }
+    }
+}
+
+impl std::str::FromStr for Window {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is not a window; write hours and a time zone: 22:00-06:00 Europe/Warsaw");
+        let (hours, zone) = text.trim().split_once(' ').ok_or_else(wrong)?;
+        let (from, until) = hours.split_once('-').ok_or_else(wrong)?;
+        let from = from.trim().parse().map_err(|_| wrong())?;
+        let until = until.trim().parse().map_err(|_| wrong())?;
+        let zone = jiff::tz::TimeZone::get(zone.trim()).map_err(|_| {
+            format!("`{}` is no time zone; write one of the IANA names, such as Europe/Warsaw", zone.trim())
+        })?;
+        if from == until {
+            return Err(format!("`{text}` is empty; leave the window out for the whole day"));
+        }
+        Ok(Self { from, until, zone })
+    }
+}

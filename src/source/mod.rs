@@ -1,0 +1,165 @@
+//! Platform reads: one file per platform, each declaring its streams and how a page of them is asked for.
+//!
+//! The model: a **stream** is one list at a platform (orders, customers). A **walk** is one pass through it: everything,
+//! what was modified since a moment, what was created since a moment, or only the keys. A walk moves from **position** to
+//! position; a position is opaque JSON that is stored in the transaction that stores the page before it, so a killed walk
+//! goes on where it stopped. A source knows nothing of Postgres: it may touch `http` and nothing else.
+
+pub mod woocommerce;
+
+use crate::Result;
+use crate::http::RecordStream;
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+/// One list at a platform.
+#[derive(Debug, Clone)]
+pub struct StreamSpec {
+    /// Its name, unique within the platform: `orders`.
+    pub name: &'static str,
+    /// The staging table its records land in: `orders`.
+    pub table: &'static str,
+    /// What it holds, for people.
+    pub doc: &'static str,
+    /// Where this list hangs on the records of another stream, which.
+    pub parent: Option<ParentSpec>,
+    /// How changes are found.
+    pub incremental: Incremental,
+    /// Whether recent records are read again every day by their creation time, because the platform does not mark every
+    /// change. The number of days is the connection's setting.
+    pub reread: bool,
+    /// How deletions are found.
+    pub deletions: Deletions,
+}
+
+/// A list that exists once per record of another stream, such as the variations of a product.
+#[derive(Debug, Clone)]
+pub struct ParentSpec {
+    /// The staging table of the parents.
+    pub table: &'static str,
+    /// An SQL condition over the parent's staging row that says which have such a list.
+    pub condition: &'static str,
+}
+
+/// How changes of a stream are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Incremental {
+    /// The platform cannot filter: the whole list is walked.
+    FullWalk,
+    /// The platform filters by modification time; the walk asks from the watermark less the overlap.
+    ModifiedSince {
+        /// How far back the next walk reaches behind the newest change seen.
+        overlap: SignedDuration,
+    },
+    /// Only the lists of parents that changed are walked.
+    ChangedParents,
+}
+
+/// How deletions in a stream are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deletions {
+    /// They cannot be found, or another stream tells of them.
+    None,
+    /// What a complete full walk has not seen is gone.
+    FullWalk,
+    /// A walk over the keys alone, made from time to time, is compared with staging.
+    CompareKeys,
+}
+
+/// One pass through a stream.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Walk {
+    /// Every record.
+    Everything,
+    /// Records modified at or after a moment (the source turns it into the platform's own bound).
+    ModifiedSince(Timestamp),
+    /// Records created at or after a moment.
+    CreatedSince(Timestamp),
+    /// The keys of every record and nothing else.
+    Keys,
+}
+
+/// Where a walk stands; opaque to all but the source that made it. `Value::Null` is the beginning.
+pub type Position = Value;
+
+/// One page to ask for.
+#[derive(Debug, Clone)]
+pub struct PageRequest<'a> {
+    /// The stream.
+    pub stream: &'a StreamSpec,
+    /// The pass.
+    pub walk: &'a Walk,
+    /// The parent's key, where the stream has a parent.
+    pub parent: Option<&'a str>,
+    /// Where the pass stands.
+    pub position: &'a Position,
+}
+
+/// One page being received.
+pub struct Page {
+    /// The records as they arrive, one raw JSON text each. Ends with an error if the body is cut or is not JSON.
+    pub records: RecordStream,
+    /// What the platform's headers say, kept until the page has been read to its end; opaque to all but the source.
+    pub meta: Value,
+    /// How many records the whole walk has, where the platform tells; for progress bars.
+    pub total: Option<u64>,
+}
+
+/// What follows a page.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Next {
+    /// Another page. It may repeat records: landing them again writes nothing.
+    Page(Position),
+    /// The walk is complete.
+    End,
+}
+
+/// What a record is called and when it was changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The key at the platform.
+    pub key: String,
+    /// When the platform says it was last changed, where it says so.
+    pub updated_at: Option<Timestamp>,
+}
+
+/// A finding of `wharf check`.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Finding {
+    /// What was tried, for people: `orders can be read`.
+    pub what: String,
+    /// Whether it worked.
+    pub ok: bool,
+    /// What is missing on the platform's side and what to click there, where it did not work; else what was seen.
+    pub detail: String,
+}
+
+/// A shop platform. One value serves one connection of one pipeline.
+///
+/// The contract:
+/// - [`Source::page`] makes calls that change nothing at the shop, and may be repeated at any time from any position that
+///   [`Source::next`] ever gave.
+/// - A walk over a list that changes meanwhile may repeat records but must not leave out one that existed all the time.
+/// - Records are given as received. Nothing is decoded, renamed or dropped; that is SQL's work.
+#[async_trait]
+pub trait Source: Send + Sync {
+    /// The streams in the order in which they are to be read.
+    fn streams(&self) -> Vec<StreamSpec>;
+
+    /// Asks for one page.
+    async fn page(&self, request: &PageRequest<'_>) -> Result<Page>;
+
+    /// Where to go after a page that was read to its end and held `records` records.
+    fn next(&self, request: &PageRequest<'_>, meta: &Value, records: usize) -> Result<Next>;
+
+    /// Key and change time of one record, or why it has no key.
+    fn identify(&self, stream: &StreamSpec, record: &[u8]) -> std::result::Result<Identity, String>;
+
+    /// Tests address, credentials and rights with harmless calls.
+    async fn check(&self) -> Vec<Finding>;
+
+    /// What the mapping needs to know of this connection's settings (never a secret); stored in `ops.connections`.
+    fn map_settings(&self) -> Value;
+}

@@ -1,0 +1,1 @@
+//! Postgres: pool, migrations, COPY, leases, runs. Nothing here knows a platform.

@@ -1,0 +1,125 @@
+//! Platform writes: one file per platform, each declaring its operations and how a batch of them is sent.
+//!
+//! The model: an **operation** is one kind of call that changes something. SQL in `sql/deliver/<platform>/` renders, for
+//! objects that may have changed, the desired state and the request that brings the target there; the load stage cuts
+//! requests into batches, writes the intent, calls [`Target::send`], and writes the outcome. A target knows nothing of
+//! Postgres: it may touch `http` and nothing else.
+
+pub mod salesmanago;
+
+use crate::Result;
+use crate::source::Finding;
+use async_trait::async_trait;
+use serde_json::Value;
+use uuid::Uuid;
+
+/// One kind of call that changes something at a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operation {
+    /// Its name in ledgers, plans and messages: `upsert contacts`.
+    pub name: &'static str,
+    /// What the ledger calls the objects it writes: `contact`, `purchase`, …
+    pub object: &'static str,
+    /// The most records one call takes.
+    pub batch: usize,
+    /// Whether the target deduplicates: a repeated call does no harm.
+    pub idempotent: bool,
+    /// Whether the target must be seen to hold the contact before this operation (its contact writes are asynchronous).
+    pub needs_contact: bool,
+}
+
+/// One record of a batch: what `sql/deliver` rendered.
+#[derive(Debug, Clone)]
+pub struct Item {
+    /// `contact_id` or `order_id`.
+    pub key: Uuid,
+    /// The contact it hangs on.
+    pub contact_id: Uuid,
+    /// How the target addresses the contact (an e-mail, mostly).
+    pub address: String,
+    /// The request that brings the target to the desired state.
+    pub request: Value,
+}
+
+/// What became of one record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The target has it; its own id of it, where it gave one.
+    Acknowledged(Option<String>),
+    /// The target will never take it as it is: a stable code and its words.
+    Refused {
+        /// Stable code of the reason.
+        code: &'static str,
+        /// The target's words.
+        reason: String,
+    },
+    /// Not taken, nothing done, may be tried again: the contact is not there yet, for example.
+    Later(String),
+    /// Nobody knows whether it was done. Only for operations that the target does not deduplicate.
+    Unknown(String),
+}
+
+/// What the target says of a whole call.
+#[derive(Debug, Clone)]
+pub struct BatchOutcome {
+    /// One outcome per item, in the order of the items.
+    pub outcomes: Vec<Outcome>,
+    /// The target's id of the call, where it gave one.
+    pub reference: Option<String>,
+}
+
+/// What a look-up says of a record whose outcome is unknown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// The target holds it; its id, where it gave one.
+    Present(Option<String>),
+    /// The target would show it, and does not.
+    Absent,
+    /// The target's answer does not tell.
+    CannotTell(String),
+}
+
+/// What a target says of a contact address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContactState {
+    /// The target's own id.
+    pub target_id: Option<String>,
+    /// Whether the person has withdrawn e-mail consent there.
+    pub email_opted_out: bool,
+    /// Whether the person has withdrawn consent to text messages there.
+    pub sms_opted_out: bool,
+    /// When the card was last changed there.
+    pub modified_at: Option<jiff::Timestamp>,
+}
+
+/// A marketing or CRM platform. One value serves one account of one pipeline.
+///
+/// The contract:
+/// - [`Target::send`] returns an outcome per item. It returns `Err` only when it is certain that nothing was done, or
+///   when the operation is idempotent. For an operation that is not, a call whose fate is open (time-out, cut answer,
+///   5xx after the request was sent) gives [`Outcome::Unknown`] for every item: never an error, never a silent repeat.
+/// - The client below it keeps the account's rate; `send` makes exactly one call that changes something.
+#[async_trait]
+pub trait Target: Send + Sync {
+    /// The operations, in the order in which they are to be done.
+    fn operations(&self) -> Vec<Operation>;
+
+    /// Sends one batch of at most [`Operation::batch`] items. `first_load`: this account has never acknowledged anything
+    /// of this pipeline; automations must not be fired.
+    async fn send(&self, operation: &Operation, items: &[Item], first_load: bool) -> Result<BatchOutcome>;
+
+    /// Asks what became of items whose outcome is unknown. One answer per item, in order. Changes nothing.
+    async fn look_up(&self, operation: &Operation, items: &[Item]) -> Result<Vec<Found>>;
+
+    /// What the target holds at these addresses; `None` where it holds nothing. One answer per address, in order.
+    async fn contacts(&self, addresses: &[String]) -> Result<Vec<Option<ContactState>>>;
+
+    /// How many addresses one call of [`Target::contacts`] takes; for plans.
+    fn contacts_per_call(&self) -> usize;
+
+    /// Tests address, credentials and rights with harmless calls.
+    async fn check(&self) -> Vec<Finding>;
+
+    /// What `sql/deliver` needs to know of the pipeline's target settings (never a secret).
+    fn deliver_settings(&self) -> Value;
+}
