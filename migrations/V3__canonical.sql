@@ -59,7 +59,7 @@ create table canonical.contact_sources (
     contact_id uuid not null,
     connection text not null,
     source_key text not null,
-    kind text not null check (kind in ('account', 'subscriber', 'guest')),
+    kind text not null check (kind in ('account', 'subscriber', 'guest', 'order')),
     raw_email text,
     raw_phone text,
     email text,
@@ -89,8 +89,8 @@ create index contact_sources_key on canonical.contact_sources (connection, sourc
 comment on table canonical.contact_sources is 'One row per account, subscription or guest order: what it says of its contact';
 comment on column canonical.contact_sources.contact_id is 'The contact it speaks of';
 comment on column canonical.contact_sources.connection is 'The shop';
-comment on column canonical.contact_sources.source_key is 'account:…, subscriber:… or guest:… and the record''s key at the platform';
-comment on column canonical.contact_sources.kind is 'account, subscriber or guest (the buyer of an order made without an account)';
+comment on column canonical.contact_sources.source_key is 'account:…, subscriber:… or order:… and the record''s key at the platform';
+comment on column canonical.contact_sources.kind is 'account, subscriber, guest (the buyer of an order made without an account) or order (consent that an account''s holder gave with an order)';
 comment on column canonical.contact_sources.raw_email is 'E-mail as received';
 comment on column canonical.contact_sources.raw_phone is 'Phone as received';
 comment on column canonical.contact_sources.email is 'E-mail, trimmed and lower-cased; null if it is none';
