@@ -78,6 +78,7 @@ create table ops.cursors (
     full_at timestamptz,
     reread_at timestamptz,
     compared_at timestamptz,
+    parents_run bigint,
     primary key (connection, stream)
 );
 comment on table ops.cursors is 'One row per stream of a connection: how far it has been read';
@@ -88,6 +89,7 @@ comment on column ops.cursors.walk is 'The walk in progress and its position, st
 comment on column ops.cursors.full_at is 'When the last complete walk began';
 comment on column ops.cursors.reread_at is 'When the last re-read of recent records began';
 comment on column ops.cursors.compared_at is 'When the keys were last compared to find deletions';
+comment on column ops.cursors.parents_run is 'For lists that hang on other records: the run up to whose changes the parents'' lists have been walked';
 
 -- The keys that a walk in progress has seen. Unlogged: after a crash of the server it is empty, and the walk starts again.
 create unlogged table ops.walk_keys (

@@ -20,6 +20,7 @@ begin
             primary key (connection, source_key)
         );
         create index %2$I on staging.%1$I (connection, run_id);
+        create index %4$I on staging.%1$I (connection, parent_key) where parent_key is not null;
         comment on table staging.%1$I is %3$L;
         comment on column staging.%1$I.connection is 'The connection it was read from';
         comment on column staging.%1$I.source_key is 'The record''s key at the platform';
@@ -30,7 +31,7 @@ begin
         comment on column staging.%1$I.deleted_at is 'When Wharf found that the platform no longer has it; null while it does';
         comment on column staging.%1$I.run_id is 'The run that last changed this row';
         $sql$,
-        stream, stream || '_run', description);
+        stream, stream || '_run', description, stream || '_parent');
 end
 $$;
 comment on function staging.create_stream is 'Creates a staging table; every stream has this shape';

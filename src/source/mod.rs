@@ -61,7 +61,8 @@ pub enum Incremental {
 pub enum Deletions {
     /// They cannot be found, or another stream tells of them.
     None,
-    /// What a complete full walk has not seen is gone.
+    /// What a complete full walk has not seen is gone; of a list with a parent, what a walk through the parent's list has
+    /// not seen, and what hangs on a parent that is gone.
     FullWalk,
     /// A walk over the keys alone, made from time to time, is compared with staging.
     CompareKeys,
@@ -162,4 +163,9 @@ pub trait Source: Send + Sync {
 
     /// What the mapping needs to know of this connection's settings (never a secret); stored in `ops.connections`.
     fn map_settings(&self) -> Value;
+
+    /// How many calls this value has made to the platform so far, tries included; for reports.
+    fn calls(&self) -> u64 {
+        0
+    }
 }
