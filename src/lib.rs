@@ -10,13 +10,15 @@
 //! - `sql/`: what raw data means, what a canonical row is, what a target gets;
 //! - [`target`]: platform writes, one file each;
 //! - [`stage`]: extract, transform, load, archive: what drives all that;
-//! - [`commands`]: one file per verb of the command line;
+//! - [`commands`]: one file per verb of the command line, with [`printer`] and [`progress`] for what it says;
 //! - [`sandbox`]: every platform emulated on loopback, written from the platforms' facts.
 
 pub mod commands;
 pub mod config;
 pub mod error;
 pub mod http;
+pub mod printer;
+pub mod progress;
 pub mod sandbox;
 pub mod source;
 pub mod sql;

@@ -1,1 +1,216 @@
 //! The command line: one file per verb. Arguments in, one call into a stage, results to stdout, all else to stderr.
+//!
+//! A verb is a file with `pub struct Args` (clap; its doc comment is the help text, its `after_long_help` has examples)
+//! and `pub async fn run(global: &Global, args: Args) -> Result<Exit>`, and one line in each of the three lists below.
+
+pub mod schema;
+
+use crate::error::Exit;
+use crate::printer::{Printer, Verbosity};
+use crate::progress::Progress;
+use crate::{Error, Kind, Result};
+use clap::{Parser, Subcommand};
+use secrecy::{ExposeSecret, SecretString};
+use std::ffi::OsString;
+use tokio_util::sync::CancellationToken;
+
+const AFTER_HELP: &str = "\
+A first walk:
+  wharf demo --small                                   everything, on sandbox platforms, in seconds
+  wharf init woocommerce salesmanago --out shop.yaml   a commented pipeline file to fill in
+  wharf check shop.yaml                                are file and credentials right? changes nothing
+  wharf extract shop.yaml && wharf transform shop.yaml read the shop
+  wharf plan shop.yaml                                 what would be sent? changes nothing
+  wharf run shop.yaml                                  all stages; again and again, only what changed moves
+
+The database: --database-url or DATABASE_URL; with neither, wharf starts its own private PostgreSQL below WHARF_HOME.
+Logs: WHARF_LOG takes filters such as wharf=debug. Colours: NO_COLOR turns them off. Proxies: HTTPS_PROXY, NO_PROXY.
+
+Exit codes:
+  0  done
+  1  anything that no other code names
+  2  bad command, pipeline file or credentials
+  3  done, but some records were rejected: wharf rejects
+  4  stopped early (target down, window closed, interrupted): run the command again, it continues";
+
+/// Moves customers, orders, products and categories from shops to marketing and CRM platforms.
+///
+/// Raw data lands in Postgres, SQL says what it means, only what changed is shipped, Parquet keeps what was. A pipeline
+/// file (YAML) names the shops and the account; every command on it can be stopped at any instant and continued by
+/// running it again.
+#[derive(Debug, Parser)]
+#[command(name = "wharf", version, after_long_help = AFTER_HELP, after_help = "More, with examples: wharf --help", max_term_width = 110)]
+pub struct Cli {
+    /// What every verb takes.
+    #[command(flatten)]
+    pub options: Options,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What every verb takes.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Options of every command")]
+pub struct Options {
+    /// The Postgres to work in (postgres://user:password@host/database); left out, a private one is started
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, global = true, value_name = "URL")]
+    pub database_url: Option<SecretString>,
+    /// Write the result as one JSON document, errors too
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Say results, warnings and errors only
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Say more: records, fields, calls; twice for logs for developers
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// The verbs, in the order in which one meets them. Their help is the doc comment of their `Args`.
+#[derive(Debug, Subcommand)]
+#[expect(missing_docs, reason = "a doc comment here would replace the help text")]
+pub enum Verb {
+    Schema(schema::Args),
+}
+
+impl Verb {
+    async fn run(self, global: &Global) -> Result<Exit> {
+        match self {
+            Verb::Schema(args) => schema::run(global, args).await,
+        }
+    }
+}
+
+/// What a verb gets besides its own arguments. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Global {
+    database_url: Option<SecretString>,
+    /// Says results, notes and warnings.
+    pub printer: Printer,
+    /// Shows meters.
+    pub progress: Progress,
+    /// Cancelled by the first Ctrl-C or SIGTERM: finish the batch in hand and return [`Kind::Interrupted`].
+    pub stop: CancellationToken,
+}
+
+impl Global {
+    /// From the global options.
+    pub fn new(options: &Options) -> Self {
+        let verbosity = match (options.quiet, options.verbose) {
+            (true, _) => Verbosity::Quiet,
+            (false, 0) => Verbosity::Normal,
+            (false, _) => Verbosity::Verbose,
+        };
+        let progress = if options.quiet { Progress::silent() } else { Progress::stderr() };
+        Self {
+            database_url: options.database_url.clone(),
+            printer: Printer::new(options.json, verbosity, progress.clone()),
+            progress,
+            stop: CancellationToken::new(),
+        }
+    }
+
+    /// The URL given by option or environment. It may hold a password: never print it.
+    pub fn database_url(&self) -> Option<String> {
+        self.database_url.as_ref().map(|url| url.expose_secret().to_owned()).filter(|url| !url.is_empty())
+    }
+
+    /// Waits for `work`, or ends it at Ctrl-C: for verbs whose work may be dropped at any point.
+    ///
+    /// # Errors
+    /// Those of `work`; [`Kind::Interrupted`].
+    pub async fn or_interrupted<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::select! {
+            result = work => result,
+            () = self.stop.cancelled() => Err(Error::new(Kind::Interrupted, "stopped on request")),
+        }
+    }
+}
+
+/// Parses the command line and runs the verb; what went wrong has been said when this returns.
+pub async fn main(cli: Cli) -> Exit {
+    let global = Global::new(&cli.options);
+    tokio::spawn(watch_signals(global.clone()));
+    match cli.verb.run(&global).await {
+        Ok(exit) => exit,
+        Err(error) => {
+            global.printer.error(&error);
+            error.kind().exit()
+        }
+    }
+}
+
+/// The command line as typed settings, or the exit code where there is nothing to run: help was asked for and given, or
+/// a mistake has been named.
+pub fn parse(arguments: &[OsString]) -> std::result::Result<Cli, Exit> {
+    let error = match Cli::try_parse_from(arguments) {
+        Ok(cli) => return Ok(cli),
+        Err(error) => error,
+    };
+    let json = arguments.iter().take_while(|argument| *argument != "--").any(|argument| argument == "--json");
+    if error.use_stderr() && json {
+        let text = error.render().to_string();
+        let detail = text.trim_start_matches("error: ").lines().next().unwrap_or("bad command line").to_owned();
+        Printer::new(true, Verbosity::Normal, Progress::silent())
+            .error(&Error::new(Kind::Command, detail).hint("wharf --help lists the commands and their options"));
+        return Err(Exit::BadInput);
+    }
+    // A reader that went away is none of our business.
+    let _ = error.print();
+    Err(if error.use_stderr() { Exit::BadInput } else { Exit::Done })
+}
+
+/// The first Ctrl-C or SIGTERM asks the stages to stop, the second ends the process.
+async fn watch_signals(global: Global) {
+    if !next_signal().await {
+        return;
+    }
+    global.printer.warning("stopping after the batch in hand; press again to stop at once");
+    global.stop.cancel();
+    if next_signal().await {
+        std::process::exit(Exit::Stopped as i32);
+    }
+}
+
+/// Waits for Ctrl-C or SIGTERM; false if this system cannot tell.
+async fn next_signal() -> bool {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return tokio::signal::ctrl_c().await.is_ok();
+    };
+    tokio::select! {
+        received = tokio::signal::ctrl_c() => received.is_ok(),
+        received = terminate.recv() => received.is_some(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_says_more_than_a_line_and_gives_an_example() {
+        for verb in Cli::command().get_subcommands() {
+            let help = format!(
+                "{}{}",
+                verb.get_long_about().map(ToString::to_string).unwrap_or_default(),
+                verb.get_after_long_help().map(ToString::to_string).unwrap_or_default()
+            );
+            assert!(help.contains("wharf "), "`wharf {} --help` shows no example", verb.get_name());
+        }
+    }
+
+    #[test]
+    fn the_database_url_never_prints() {
+        let cli = Cli::try_parse_from(["wharf", "--database-url", "postgres://u:hunter2@h/d", "schema"]);
+        let shown = format!("{cli:?} {:?}", cli.as_ref().map(|cli| Global::new(&cli.options)));
+        assert!(cli.is_ok() && !shown.contains("hunter2"));
+    }
+}

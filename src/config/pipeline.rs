@@ -1,5 +1,6 @@
 //! The pipeline file as typed settings. The doc comments are the reference: `wharf schema` and `wharf init` print them.
 
+use crate::{Error, Kind, Result};
 use jiff::SignedDuration;
 use jiff::civil::Date;
 use schemars::JsonSchema;
@@ -95,6 +96,22 @@ pub struct PlatformSettings(pub BTreeMap<String, Value>);
 impl fmt::Debug for PlatformSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+impl PlatformSettings {
+    /// The keys as the platform's own type.
+    ///
+    /// # Errors
+    /// [`Kind::PipelineFile`], naming the key but never its value. A file that was loaded by [`crate::config::load`] has
+    /// been checked against the type's schema, so what is left are formats that a schema cannot tell.
+    pub fn typed<T: serde::de::DeserializeOwned>(&self) -> Result<T> {
+        let keys = Value::Object(self.0.clone().into_iter().collect());
+        serde_path_to_error::deserialize(keys).map_err(|error| {
+            let key = error.path().to_string();
+            Error::new(Kind::PipelineFile, format!("the platform setting `{key}` is not as it should be"))
+                .hint("`wharf check PIPELINE --offline` names each mistake with its line")
+        })
     }
 }
 
@@ -280,7 +297,7 @@ fn default_max_deleted_share() -> f64 {
 macro_rules! text_format {
     ($name:ident, $what:literal) => {
         impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
                 let text = String::deserialize(deserializer)?;
                 text.parse().map_err(serde::de::Error::custom)
             }
@@ -305,7 +322,7 @@ text_format!(Window, "Hours of the day in a time zone: 22:00-06:00 Europe/Warsaw
 impl std::str::FromStr for Rate {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
         let wrong = || format!("`{text}` is not a rate; write calls per time, for example 10/s, 600/min or 5000/h");
         let (calls, unit) = text.split_once('/').ok_or_else(wrong)?;
         let calls: u32 = calls.trim().parse().map_err(|_| wrong())?;
@@ -326,7 +343,7 @@ impl std::str::FromStr for Rate {
 impl std::str::FromStr for Span {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
         // jiff's friendly format has no days in a SignedDuration: a day here is 24 hours, whatever the clocks do.
         let wrong = || format!("`{text}` is not a length of time; write for example 30s, 15m, 8h or 7d");
         if let Some(days) = text.trim().strip_suffix('d') {
@@ -341,7 +358,7 @@ impl std::str::FromStr for Span {
 impl std::str::FromStr for Window {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
         let wrong = || format!("`{text}` is not a window; write hours and a time zone: 22:00-06:00 Europe/Warsaw");
         let (hours, zone) = text.trim().split_once(' ').ok_or_else(wrong)?;
         let (from, until) = hours.split_once('-').ok_or_else(wrong)?;

@@ -5,6 +5,7 @@
 //! position; a position is opaque JSON that is stored in the transaction that stores the page before it, so a killed walk
 //! goes on where it stopped. A source knows nothing of Postgres: it may touch `http` and nothing else.
 
+pub mod registry;
 pub mod woocommerce;
 
 use crate::Result;

@@ -5,6 +5,7 @@
 //! requests into batches, writes the intent, calls [`Target::send`], and writes the outcome. A target knows nothing of
 //! Postgres: it may touch `http` and nothing else.
 
+pub mod registry;
 pub mod salesmanago;
 
 use crate::Result;
