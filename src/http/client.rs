@@ -1,0 +1,474 @@
+//! The client and its calls: attempts, redirects, retries. What an answer holds is read in `response`.
+
+use super::auth::Auth;
+use super::failure::{Answer, Failure, Fate, Idempotency};
+use super::options::ClientOptions;
+use super::pace::Pacer;
+use super::query::Query;
+use super::response::Response;
+use super::retry::{self, Repeat};
+use super::{content, tls};
+use crate::{Error, Kind, Result};
+use bytes::{Bytes, BytesMut};
+use reqwest::Method;
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use serde_json::Value;
+use std::error::Error as StdError;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use url::Url;
+
+/// More redirects than this are a loop.
+const MOST_REDIRECTS: usize = 5;
+
+/// A client for one connection or account. Cheap to clone; all clones share pace, count and connections.
+#[derive(Clone)]
+pub struct Client(Arc<Shared>);
+
+struct Shared {
+    options: ClientOptions,
+    http: reqwest::Client,
+    pacer: Pacer,
+    in_flight: Arc<Semaphore>,
+    calls: AtomicU64,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("base_url", &origin_and_path(&self.0.options.base_url)).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// A client. Proxies (`HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`) and certificate authorities
+    /// (`SSL_CERT_FILE`, `SSL_CERT_DIR`, `WHARF_CA_FILE`) come from the environment; addresses of this machine are never
+    /// asked through a proxy.
+    ///
+    /// # Errors
+    /// [`Kind::Address`] for an address that is not http or https or holds credentials, [`Kind::Io`] or [`Kind::Command`]
+    /// for certificate files.
+    pub fn new(mut options: ClientOptions) -> Result<Self> {
+        let base = &mut options.base_url;
+        if !matches!(base.scheme(), "http" | "https") || base.host_str().is_none() {
+            return Err(Error::new(Kind::Address, "base_url is no http or https address"));
+        }
+        if !base.username().is_empty() || base.password().is_some() {
+            return Err(Error::new(Kind::Address, "base_url holds a user or password")
+                .hint("write credentials into the keys of their own"));
+        }
+        base.set_query(None);
+        base.set_fragment(None);
+        if !base.path().ends_with('/') {
+            let folder = format!("{}/", base.path());
+            base.set_path(&folder);
+        }
+        tls::install_crypto_provider();
+        let mut http = reqwest::Client::builder()
+            .user_agent(&options.user_agent)
+            .redirect(reqwest::redirect::Policy::none())
+            // Attempts are ours to count, pace and sign.
+            .retry(reqwest::retry::never())
+            .referer(false)
+            .connect_timeout(options.timeouts.connect)
+            // Web servers close idle connections after 5 s and more; a write that meets such a close has an unknown fate.
+            .pool_idle_timeout(Duration::from_secs(4))
+            .tls_certs_only(tls::roots(std::env::var_os("WHARF_CA_FILE"), &options.extra_roots)?);
+        if !options.verify_tls {
+            http = http.tls_danger_accept_invalid_certs(true);
+        }
+        if is_this_machine(&options.base_url) {
+            http = http.no_proxy();
+        }
+        let http = http.build().map_err(|error| {
+            Error::new(Kind::Internal, "the HTTP client cannot be made").because(error.without_url())
+        })?;
+        let shared = Shared {
+            http,
+            pacer: Pacer::new(options.rate),
+            in_flight: Arc::new(Semaphore::new(options.concurrency.max(1))),
+            calls: AtomicU64::new(0),
+            options,
+        };
+        Ok(Self(Arc::new(shared)))
+    }
+
+    /// What the client is made of.
+    pub fn options(&self) -> &ClientOptions {
+        &self.0.options
+    }
+
+    /// How many calls were sent so far, each attempt and redirect counted.
+    pub fn calls(&self) -> u64 {
+        self.0.calls.load(Ordering::Relaxed)
+    }
+
+    /// A read of `path` below the base address.
+    pub fn get(&self, path: &str) -> Call {
+        self.request(Method::GET, path, Idempotency::Safe)
+    }
+
+    /// A write of a JSON `body` to `path`.
+    pub fn post(&self, path: &str, body: Value, idempotency: Idempotency) -> Call {
+        self.request(Method::POST, path, idempotency).body(body)
+    }
+
+    /// Any other call.
+    pub fn request(&self, method: Method, path: &str, idempotency: Idempotency) -> Call {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let mut url = self.0.options.base_url.clone();
+        // Not joined: a path such as `a:b` or `//x` would be taken for another address.
+        let full = format!("{}{}", url.path(), path.trim_start_matches('/'));
+        url.set_path(&full);
+        url.set_query((!query.is_empty()).then_some(query));
+        Call::new(self.clone(), method, url, idempotency)
+    }
+
+    /// A read of an address that the platform gave, the next page for example.
+    ///
+    /// # Errors
+    /// [`Kind::Protocol`] when it lies on another server than the base address: credentials go nowhere else.
+    pub fn get_url(&self, url: &Url) -> Result<Call> {
+        if url.origin() != self.0.options.base_url.origin() {
+            return Err(Error::new(
+                Kind::Protocol,
+                format!("the platform gave an address on another server: {}", origin_and_path(url)),
+            ));
+        }
+        Ok(Call::new(self.clone(), Method::GET, url.clone(), Idempotency::Safe))
+    }
+
+    async fn send(&self, spec: Arc<Spec>) -> Result<Response, Failure> {
+        let place = Arc::clone(&self.0.in_flight).acquire_owned().await.map_err(|error| {
+            Failure::before_sending(Error::new(Kind::Internal, "the HTTP client is closed").because(error))
+        })?;
+        self.attempts(Attempt { spec, number: 1, place }).await
+    }
+
+    /// Makes the next attempt after one failed, if there is one.
+    pub(super) async fn again(&self, attempt: Attempt, failure: Failure) -> Result<Response, Failure> {
+        let attempt = self.pause(attempt, failure).await?;
+        self.attempts(attempt).await
+    }
+
+    async fn attempts(&self, mut attempt: Attempt) -> Result<Response, Failure> {
+        loop {
+            match self.once(&attempt.spec).await {
+                Ok(answer) => return Ok(Response::new(self.clone(), attempt, answer)),
+                Err(failure) => attempt = self.pause(attempt, failure).await?,
+            }
+        }
+    }
+
+    /// Waits as long as policy and platform want before the next attempt, or gives the failure back as the call's end.
+    async fn pause(&self, mut attempt: Attempt, failure: Failure) -> Result<Attempt, Failure> {
+        let policy = retry::RetryPolicy { attempts: attempt.spec.attempts, ..self.0.options.retry };
+        let asked = failure.asked();
+        if let Some(asked) = asked {
+            self.0.pacer.hold(asked.min(retry::LONGEST_MEANT));
+        }
+        let (idempotency, repeat) = (attempt.spec.idempotency, failure.repeat());
+        match policy.wait(attempt.number, idempotency, repeat, asked, rand::random()) {
+            Some(wait) => {
+                tracing::warn!(
+                    "{failure}; attempt {} of {} in {:.1} s",
+                    attempt.number + 1,
+                    policy.attempts,
+                    wait.as_secs_f64()
+                );
+                tokio::time::sleep(wait).await;
+                attempt.number += 1;
+                Ok(attempt)
+            }
+            None => Err(match asked {
+                Some(asked) if asked > policy.longest_wait || failure.kind() == Kind::Throttled => {
+                    failure.throttled(&attempt.what(), asked)
+                }
+                _ => failure,
+            }),
+        }
+    }
+
+    /// One attempt, redirects followed.
+    async fn once(&self, spec: &Spec) -> Result<reqwest::Response, Failure> {
+        let mut url = spec.url.clone();
+        for _ in 0..=MOST_REDIRECTS {
+            let response = self.exchange(spec, &url).await?;
+            let status = response.status();
+            if status.is_success() {
+                return Ok(response);
+            }
+            let may_follow = matches!(spec.method, Method::GET | Method::HEAD);
+            match response.headers().get(LOCATION).filter(|_| status.is_redirection()) {
+                None => return Err(self.refused(spec, response).await),
+                Some(location) => url = followed(&url, location, spec, may_follow)?,
+            }
+        }
+        let error = Error::new(Kind::Address, format!("{} redirects without end", spec.what()))
+            .hint("open base_url in a browser and set it to the address that it ends at");
+        Err(Failure::before_sending(error))
+    }
+
+    /// One request and the headers of its answer.
+    async fn exchange(&self, spec: &Spec, url: &Url) -> Result<reqwest::Response, Failure> {
+        if let Some(quiet) = self.0.pacer.quiet().filter(|quiet| *quiet > self.0.options.retry.longest_wait) {
+            let error = Error::new(Kind::Throttled, "the platform has asked for quiet");
+            return Err(Failure::before_sending(error).throttled(&spec.what(), quiet));
+        }
+        self.0.pacer.ready().await;
+        // Signed after waiting: a signature's time must be the time of sending.
+        let request = spec.request(url).map_err(Failure::before_sending)?;
+        self.0.calls.fetch_add(1, Ordering::Relaxed);
+        let patience = self.0.options.timeouts.answer;
+        match tokio::time::timeout(patience, self.0.http.execute(request)).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) => Err(unreachable(spec, error)),
+            Err(_) => {
+                let error = Error::new(
+                    Kind::Unreachable,
+                    format!("{}: no answer within {} s", spec.what(), patience.as_secs()),
+                )
+                .hint("the platform is slow or down; run the command again, it continues where it stopped");
+                Err(Failure::new(error, Fate::Unknown, Repeat::MayBeDone))
+            }
+        }
+    }
+
+    async fn refused(&self, spec: &Spec, mut response: reqwest::Response) -> Failure {
+        let mut body = BytesMut::new();
+        let read = async {
+            while let Ok(Some(chunk)) = response.chunk().await {
+                let room = content::PREAMBLE - body.len();
+                body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+                if body.len() == content::PREAMBLE {
+                    break;
+                }
+            }
+        };
+        // What was read of it by then is enough: the status has said what matters.
+        let _ = tokio::time::timeout(self.0.options.timeouts.read, read).await;
+        let asked = retry::retry_after(response.headers(), SystemTime::now());
+        let answer =
+            Answer { status: response.status().as_u16(), headers: response.headers().clone(), body: body.freeze() };
+        Failure::answered(&spec.what(), answer, asked)
+    }
+}
+
+/// One call being made ready. Send it with [`Call::send`].
+#[derive(Clone)]
+#[must_use = "a call is made by send()"]
+pub struct Call {
+    client: Client,
+    spec: Spec,
+}
+
+#[derive(Clone)]
+struct Spec {
+    method: Method,
+    /// Address and parameters as asked for, credentials not among them.
+    url: Url,
+    headers: HeaderMap,
+    body: Option<Value>,
+    auth: Arc<Auth>,
+    idempotency: Idempotency,
+    attempts: u32,
+    mistake: Option<&'static str>,
+}
+
+/// One of the attempts of a call. Keeps the call's place among those in flight.
+pub(super) struct Attempt {
+    spec: Arc<Spec>,
+    number: u32,
+    #[expect(dead_code, reason = "held for its drop")]
+    place: OwnedSemaphorePermit,
+}
+
+impl Attempt {
+    pub(super) fn what(&self) -> String {
+        self.spec.what()
+    }
+
+    pub(super) fn idempotency(&self) -> Idempotency {
+        self.spec.idempotency
+    }
+}
+
+impl Call {
+    fn new(client: Client, method: Method, url: Url, idempotency: Idempotency) -> Self {
+        let options = client.options();
+        let (auth, attempts) = (Arc::new(options.auth.clone()), options.retry.attempts);
+        let headers = HeaderMap::new();
+        Self { client, spec: Spec { method, url, headers, body: None, auth, idempotency, attempts, mistake: None } }
+    }
+
+    /// Adds a query parameter. Under OAuth 1.0a a name ending in `[]` is numbered.
+    pub fn query(mut self, name: &str, value: impl ToString) -> Self {
+        let mut query = Query::from(&self.spec.url);
+        query.push(name, value.to_string());
+        self.spec.url.set_query(Some(&query.to_string()));
+        self
+    }
+
+    /// Adds a header. Credentials belong into [`Auth`].
+    pub fn header(mut self, name: &'static str, value: &str) -> Self {
+        match (HeaderName::try_from(name), HeaderValue::from_str(value)) {
+            (Ok(name), Ok(value)) => {
+                self.spec.headers.insert(name, value);
+            }
+            _ => self.spec.mistake = Some("a header holds characters that HTTP does not allow"),
+        }
+        self
+    }
+
+    /// The JSON body.
+    pub fn body(mut self, body: Value) -> Self {
+        self.spec.body = Some(body);
+        self
+    }
+
+    /// Other credentials than the client's.
+    pub fn auth(mut self, auth: Auth) -> Self {
+        self.spec.auth = Arc::new(auth);
+        self
+    }
+
+    /// At most this many attempts; checks are better quick than patient.
+    pub fn attempts(mut self, attempts: u32) -> Self {
+        self.spec.attempts = attempts.max(1);
+        self
+    }
+
+    /// Makes the call: waits for its turn, sends, repeats what may be repeated. Gives answers with a status of 2xx.
+    ///
+    /// # Errors
+    /// Everything else, as a [`Failure`] that knows whether the call was certainly not done.
+    pub async fn send(self) -> Result<Response, Failure> {
+        self.client.send(Arc::new(self.spec)).await
+    }
+}
+
+impl Spec {
+    /// Method and address for messages. Parameters may hold secrets and people's data: they are left out.
+    fn what(&self) -> String {
+        format!("{} {}", self.method, origin_and_path(&self.url))
+    }
+
+    fn request(&self, url: &Url) -> Result<reqwest::Request> {
+        if let Some(mistake) = self.mistake {
+            return Err(Error::new(Kind::Internal, mistake));
+        }
+        let mut query = Query::from(url);
+        let mut headers = self.headers.clone();
+        let mut body = self.body.clone();
+        let mut address = url.clone();
+        address.set_query(None);
+        self.auth.apply(&self.method, &address, &mut query, &mut headers, body.as_mut())?;
+        if !query.is_empty() {
+            address.set_query(Some(&query.to_string()));
+        }
+        headers.entry(ACCEPT).or_insert(HeaderValue::from_static("application/json"));
+        let mut request = reqwest::Request::new(self.method.clone(), address);
+        if let Some(body) = &body {
+            headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json;charset=UTF-8"));
+            let text = serde_json::to_vec(body)
+                .map_err(|error| Error::new(Kind::Internal, "a body cannot be written as JSON").because(error))?;
+            *request.body_mut() = Some(Bytes::from(text).into());
+        }
+        *request.headers_mut() = headers;
+        Ok(request)
+    }
+}
+
+/// Where a redirect leads, if it may be followed: reads only, on the same server or from http to https of the same host.
+fn followed(from: &Url, location: &HeaderValue, spec: &Spec, may_follow: bool) -> Result<Url, Failure> {
+    let what = spec.what();
+    let refused = |detail: String, hint: String| {
+        Failure::new(Error::new(Kind::Address, detail).hint(hint), Fate::NotDone, Repeat::Useless)
+    };
+    let target = location.to_str().ok().and_then(|text| from.join(text).ok());
+    let Some(mut target) = target else {
+        return Err(refused(format!("{what} redirects to no address"), "check base_url".to_owned()));
+    };
+    let same_server = target.origin() == from.origin();
+    let upgrade = from.scheme() == "http" && target.scheme() == "https" && target.host_str() == from.host_str();
+    if !may_follow || !(same_server || upgrade) {
+        let place = origin_and_path(&target);
+        return Err(refused(
+            format!("{what} redirects to {place}"),
+            "set base_url to the address where the platform really is".to_owned(),
+        ));
+    }
+    // The redirect echoes what we sent; the next request is signed by itself.
+    let mut query = Query::from(&target);
+    query.retain(|name| !spec.auth.owns_parameter(name));
+    target.set_query((!query.is_empty()).then(|| query.to_string()).as_deref());
+    Ok(target)
+}
+
+/// The failure of a request that got no answer.
+fn unreachable(spec: &Spec, error: reqwest::Error) -> Failure {
+    let what = spec.what();
+    let error = error.without_url();
+    if error.is_builder() {
+        let error = Error::new(Kind::Internal, format!("{what}: the request cannot be made")).because(error);
+        return Failure::before_sending(error);
+    }
+    if let Some(reason) = tls_reason(&error) {
+        let hint =
+            "if the certificate is your own authority's, name its PEM file in WHARF_CA_FILE; check base_url otherwise";
+        let fate = if error.is_connect() { Fate::NotDone } else { Fate::Unknown };
+        let error = Error::new(Kind::Address, format!("{what}: {reason}")).hint(hint).because(error);
+        return Failure::new(error, fate, Repeat::Useless);
+    }
+    let (detail, hint, fate, repeat) = if error.is_dns() {
+        ("the host's name is not known", "check the host in base_url", Fate::NotDone, Repeat::NothingSent)
+    } else if error.is_connect() && error.is_timeout() {
+        ("no connection in time", "check base_url, proxies and firewalls", Fate::NotDone, Repeat::NothingSent)
+    } else if error.is_connect() {
+        ("no connection", "check base_url, proxies and firewalls", Fate::NotDone, Repeat::NothingSent)
+    } else {
+        let hint = "run the command again; it continues where it stopped";
+        ("the connection was cut before the answer", hint, Fate::Unknown, Repeat::MayBeDone)
+    };
+    let error = Error::new(Kind::Unreachable, format!("{what}: {detail}")).hint(hint).because(error);
+    Failure::new(error, fate, repeat)
+}
+
+/// Why TLS refuses the server, if that is the trouble: trying again would not help.
+fn tls_reason(error: &reqwest::Error) -> Option<String> {
+    let mut cause: Option<&(dyn StdError + 'static)> = error.source();
+    while let Some(current) = cause {
+        let tls = current.downcast_ref::<rustls::Error>().or_else(|| {
+            let io = current.downcast_ref::<std::io::Error>()?;
+            io.get_ref()?.downcast_ref::<rustls::Error>()
+        });
+        match tls {
+            Some(rustls::Error::InvalidCertificate(reason)) => {
+                return Some(format!("the server's certificate is not trusted ({reason})"));
+            }
+            Some(rustls::Error::InvalidMessage(_)) => {
+                return Some("the server does not speak TLS at this port".to_owned());
+            }
+            _ => cause = current.source(),
+        }
+    }
+    None
+}
+
+fn origin_and_path(url: &Url) -> String {
+    format!("{}{}", url.origin().ascii_serialization(), url.path())
+}
+
+fn is_this_machine(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+#[path = "client_tests.rs"]
+mod tests;
