@@ -16,7 +16,6 @@
 //! | anything else | Utf8 (PostgreSQL's text) | STRING | string | VARCHAR |
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Digits and decimal places of a `numeric` that declares none: 20 digits before the point and 18 behind hold every sum
@@ -115,10 +114,7 @@ impl Kind {
         let field = Field::new(name, self.data_type(), true);
         match self {
             // Readers of the Arrow schema take the extension type's name, all others Parquet's logical type.
-            Kind::Uuid => field.with_metadata(HashMap::from([(
-                arrow::datatypes::extension::EXTENSION_TYPE_NAME_KEY.to_owned(),
-                "arrow.uuid".to_owned(),
-            )])),
+            Kind::Uuid => field.with_metadata([("ARROW:extension:name", "arrow.uuid")]),
             _ => field,
         }
     }
@@ -198,12 +194,11 @@ mod tests {
     fn what_has_no_type_of_its_own_is_asked_for_as_text() {
         assert_eq!(kind("numeric", modifier(50, 2)), (Kind::Text, true));
         assert_eq!(kind("interval", -1), (Kind::Text, true));
-        let column = Column::new("how \"long\"".into(), "interval".into(), &CatalogType {
-            name: "interval",
-            is_enum: false,
-            is_array: false,
-            modifier: -1,
-        });
+        let column = Column::new(
+            "how \"long\"".into(),
+            "interval".into(),
+            &CatalogType { name: "interval", is_enum: false, is_array: false, modifier: -1 },
+        );
         assert_eq!(column.expression(), "\"how \"\"long\"\"\"::text as \"how \"\"long\"\"\"");
     }
 

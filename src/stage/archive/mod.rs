@@ -1,0 +1,306 @@
+//! Archive: Parquet snapshots of staging, canonical and marts, all of one instant, in a folder or an object store.
+//!
+//! One repeatable-read transaction streams every entity (binary COPY → Arrow batches → Parquet), so an order is never
+//! without its contact. What did not change since its last snapshot is not written again: `_latest.json` at the root names
+//! the snapshot that shows each entity's present state. Only when all entities are written are they published, one rename
+//! each; a run that is killed leaves nothing that a reader could take for a snapshot.
+//!
+//! May enter: the database, the place that `archive.to` names. The types are listed in `column`, the layout in `place`.
+
+mod builder;
+mod column;
+mod entities;
+mod manifest;
+mod numeric;
+mod parquet_schema;
+mod place;
+mod report;
+mod time;
+mod writer;
+
+pub use manifest::{Latest, Manifest, ManifestColumn, ManifestPart};
+pub use report::{ArchiveReport, EntityReport, Outcome};
+pub use writer::Limits;
+
+use crate::config::pipeline::{Archive, ArchiveEvery};
+use crate::error::{Error, Kind, Result};
+use crate::progress::Meter;
+use crate::sql;
+use crate::stage::Context;
+use crate::store::lease::Lease;
+use crate::store::migrate;
+use entities::{Before, Entity};
+use futures::StreamExt;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use place::{Draft, Place};
+use std::collections::BTreeMap;
+use std::pin::pin;
+use tokio_postgres::binary_copy::BinaryCopyOutStream;
+use tokio_postgres::types::Type;
+use tokio_postgres::{IsolationLevel, Transaction};
+use tokio_util::sync::CancellationToken;
+use writer::{SnapshotWriter, Written};
+
+/// Whether the pipeline's `archive.every` is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// Write if `archive.every` says so: at the end of a run.
+    IfDue,
+    /// Write now: the command `wharf archive`.
+    Now,
+}
+
+/// Writes snapshots of every entity that changed since its last one.
+///
+/// # Errors
+/// [`Kind::Io`] if the place cannot be written (disk full, no permission), with nothing half-written left visible;
+/// [`Kind::Interrupted`] when asked to stop, likewise; those of the database and of the lease.
+pub async fn run(ctx: &Context, settings: &Archive, when: When) -> Result<ArchiveReport> {
+    run_with(ctx, settings, when, &Limits::default()).await
+}
+
+/// [`run`] with other sizes of batches and files.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_with(ctx: &Context, settings: &Archive, when: When, limits: &Limits) -> Result<ArchiveReport> {
+    let place = Place::open(&settings.to).await?;
+    let every = match when {
+        When::Now => ArchiveEvery::Run,
+        When::IfDue => settings.every,
+    };
+    let lease = Lease::take(&ctx.db, &ctx.run, &format!("archive:{}", place.identity())).await?;
+    let outcome = archive(ctx, &place, every, limits).await;
+    let released = lease.release().await;
+    let report = outcome?;
+    released?;
+    Ok(report)
+}
+
+/// One instant of one database.
+struct Frame {
+    taken_at: Timestamp,
+    database: String,
+    watermark: i64,
+    schema_version: Option<i64>,
+}
+
+async fn archive(ctx: &Context, place: &Place, every: ArchiveEvery, limits: &Limits) -> Result<ArchiveReport> {
+    let mut client = ctx.db.dedicated().await?;
+    let transaction =
+        client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true).start().await?;
+    transaction
+        .batch_execute("set local statement_timeout = 0; set local idle_in_transaction_session_timeout = 0")
+        .await?;
+    let frame = Frame::of(&transaction, ctx.run.id).await?;
+    let latest = place.latest().await?;
+    let snapshot = next_name(frame.taken_at, latest.as_ref());
+    // Another database's snapshots say nothing of ours.
+    let latest = latest.filter(|latest| latest.database == frame.database);
+    if every == ArchiveEvery::Day
+        && let Some(latest) = &latest
+        && day(latest.taken_at) == day(frame.taken_at)
+    {
+        return Ok(ArchiveReport {
+            place: place.shown().to_owned(),
+            snapshot: None,
+            not_due: Some(format!("today's snapshot is {}", latest.snapshot)),
+            entities: Vec::new(),
+        });
+    }
+
+    let draft = place.begin(&frame.database, &snapshot).await?;
+    let work = Work { ctx, place, limits, frame: &frame, draft: &draft, latest: latest.as_ref() };
+    let written = work.write_all(&transaction).await;
+    let published = match written {
+        Ok(entities) => work.publish(entities).await,
+        Err(error) => Err(error),
+    };
+    let discarded = draft.discard().await;
+    let report = published?;
+    discarded?;
+    Ok(report)
+}
+
+impl Frame {
+    async fn of(transaction: &Transaction<'_>, run_id: i64) -> Result<Self> {
+        let row = transaction.query_one(sql::file("archive/database.sql")?, &[&run_id]).await?;
+        let statement = format!("select max(version)::bigint from {}", migrate::TABLE);
+        let schema_version = transaction.query_one(&statement, &[]).await?.try_get(0)?;
+        Ok(Self {
+            taken_at: row.try_get("taken_at")?,
+            database: row.try_get("database")?,
+            watermark: row.try_get("watermark")?,
+            schema_version,
+        })
+    }
+}
+
+/// One archive run at work.
+struct Work<'a> {
+    ctx: &'a Context,
+    place: &'a Place,
+    limits: &'a Limits,
+    frame: &'a Frame,
+    draft: &'a Draft,
+    latest: Option<&'a Latest>,
+}
+
+impl Work<'_> {
+    /// Writes what changed into the draft.
+    async fn write_all(&self, transaction: &Transaction<'_>) -> Result<Vec<EntityReport>> {
+        let mut reports = Vec::new();
+        for entity in entities::all(transaction).await? {
+            let outcome = match self.unchanged_since(transaction, &entity).await? {
+                Some(since) => Outcome::Unchanged { since },
+                None => self.write(transaction, &entity).await?,
+            };
+            reports.push(EntityReport { entity: entity.name, outcome });
+        }
+        Ok(reports)
+    }
+
+    /// The name of the snapshot that shows the entity as it is now, if there is one.
+    async fn unchanged_since(&self, transaction: &Transaction<'_>, entity: &Entity) -> Result<Option<String>> {
+        let Some(snapshot) = self.latest.and_then(|latest| latest.entities.get(&entity.name)) else { return Ok(None) };
+        let Some(manifest) = self.place.manifest(&entity.name, snapshot).await? else { return Ok(None) };
+        if manifest.database != self.frame.database || manifest.columns != columns_of(entity) {
+            return Ok(None);
+        }
+        let before = Before {
+            watermark: manifest.watermark,
+            rows: manifest.rows,
+            same_day: day(manifest.taken_at) == day(self.frame.taken_at),
+        };
+        let changed = entity.changed_since(transaction, &before).await?;
+        Ok((!changed).then(|| snapshot.clone()))
+    }
+
+    async fn write(&self, transaction: &Transaction<'_>, entity: &Entity) -> Result<Outcome> {
+        let step = self.ctx.run.step("archive", &entity.name).await?;
+        let meter = self.ctx.progress.meter(format!("archive {}", entity.name), entity.estimated_rows);
+        let written = self.stream(transaction, entity, &meter).await?;
+        let odd_values: u64 = written.odd_values.values().sum();
+        let outcome = Outcome::Written {
+            rows: written.rows,
+            bytes: written.bytes,
+            parts: written.parts.len() as u64,
+            odd_values,
+        };
+        meter.finish(format_args!("{} rows, {}", written.rows, indicatif::HumanBytes(written.bytes)));
+        step.finish(serde_json::json!({
+            "rows": written.rows,
+            "bytes": written.bytes,
+            "parts": written.parts.len(),
+            "odd_values": odd_values,
+        }))
+        .await?;
+        self.draft.put_manifest(&self.manifest(entity, written)).await?;
+        Ok(outcome)
+    }
+
+    async fn stream(&self, transaction: &Transaction<'_>, entity: &Entity, meter: &Meter) -> Result<Written> {
+        let stop: &CancellationToken = &self.ctx.stop;
+        let mut snapshot = SnapshotWriter::new(self.draft, &entity.name, &entity.columns, self.limits)?;
+        let stream = transaction.copy_out(&entity.copy_statement()).await?;
+        // The types are ours to read: the catalog named them.
+        let mut rows = pin!(BinaryCopyOutStream::new(stream, &vec![Type::BYTEA; entity.columns.len()]));
+        let mut stopped = pin!(stop.cancelled());
+        loop {
+            let next = tokio::select! {
+                biased;
+                row = rows.next() => row,
+                () = &mut stopped => return Err(interrupted()),
+            };
+            let Some(row) = next else { break };
+            let encoded = snapshot.push(&row?).await?;
+            if encoded > 0 {
+                meter.advance(encoded);
+                if stop.is_cancelled() {
+                    return Err(interrupted());
+                }
+            }
+        }
+        snapshot.finish().await
+    }
+
+    fn manifest(&self, entity: &Entity, written: Written) -> Manifest {
+        Manifest {
+            format: manifest::FORMAT,
+            entity: entity.name.clone(),
+            snapshot: self.draft.snapshot().to_owned(),
+            taken_at: self.frame.taken_at,
+            run_id: self.ctx.run.id,
+            database: self.frame.database.clone(),
+            watermark: self.frame.watermark,
+            schema_version: self.frame.schema_version,
+            wharf_version: env!("CARGO_PKG_VERSION").to_owned(),
+            rows: written.rows,
+            columns: columns_of(entity),
+            parts: written.parts,
+            odd_values: written.odd_values,
+        }
+    }
+
+    /// Publishes what was written, then says at the root what is current.
+    async fn publish(&self, entities: Vec<EntityReport>) -> Result<ArchiveReport> {
+        let snapshot = self.draft.snapshot();
+        let mut current = BTreeMap::new();
+        for EntityReport { entity, outcome } in &entities {
+            let shown_by = match outcome {
+                Outcome::Written { .. } => {
+                    self.draft.publish(entity).await?;
+                    snapshot
+                }
+                Outcome::Unchanged { since } => since,
+            };
+            current.insert(entity.clone(), shown_by.to_owned());
+        }
+        let latest = Latest {
+            format: manifest::FORMAT,
+            taken_at: self.frame.taken_at,
+            snapshot: snapshot.to_owned(),
+            run_id: self.ctx.run.id,
+            database: self.frame.database.clone(),
+            entities: current,
+        };
+        self.place.put_latest(&latest).await?;
+        Ok(ArchiveReport {
+            place: self.place.shown().to_owned(),
+            snapshot: Some(snapshot.to_owned()),
+            not_due: None,
+            entities,
+        })
+    }
+}
+
+fn columns_of(entity: &Entity) -> Vec<ManifestColumn> {
+    let describe = |column: &column::Column| ManifestColumn {
+        name: column.name.clone(),
+        postgres_type: column.postgres_type.clone(),
+        arrow_type: column.kind.data_type().to_string(),
+    };
+    entity.columns.iter().map(describe).collect()
+}
+
+/// A name after every earlier one, even where the database's clock was set back.
+fn next_name(taken_at: Timestamp, latest: Option<&Latest>) -> String {
+    let name = manifest::snapshot_name(taken_at);
+    match latest {
+        Some(latest) if latest.snapshot >= name => {
+            tracing::warn!(latest = %latest.snapshot, now = %name, "the clock was set back; snapshot names go on from the latest");
+            manifest::name_after(&latest.snapshot)
+        }
+        _ => name,
+    }
+}
+
+fn day(at: Timestamp) -> jiff::civil::Date {
+    at.to_zoned(TimeZone::UTC).date()
+}
+
+fn interrupted() -> Error {
+    Error::new(Kind::Interrupted, "the archive was stopped before its snapshots were complete")
+        .hint("run the command again; nothing half-written is visible")
+}
