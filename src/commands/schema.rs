@@ -22,9 +22,9 @@ pub struct Args {}
 /// # Errors
 /// [`Kind::Internal`] only.
 pub async fn run(global: &Global, _: Args) -> Result<Exit> {
-    let schema = schemars::schema_for!(crate::config::Pipeline);
-    global.printer.document(&schema)?;
-    let text = serde_json::to_string_pretty(&schema)
+    let schema = crate::config::schema::pipeline();
+    global.printer.document(schema)?;
+    let text = serde_json::to_string_pretty(schema)
         .map_err(|error| Error::new(Kind::Internal, "the schema cannot be written as JSON").because(error))?;
     global.printer.line(text);
     Ok(Exit::Done)

@@ -1,5 +1,6 @@
 //! The pipeline file as typed settings. The doc comments are the reference: `wharf schema` and `wharf init` print them.
 
+pub use super::formats::{Rate, Span, Window};
 use crate::{Error, Kind, Result};
 use jiff::SignedDuration;
 use jiff::civil::Date;
@@ -14,8 +15,10 @@ use std::fmt;
 #[serde(deny_unknown_fields)]
 pub struct Pipeline {
     /// The pipeline's name, unique in the database.
+    #[schemars(extend("format" = "name"))]
     pub name: String,
     /// The shops to read.
+    #[schemars(length(min = 1))]
     pub sources: Vec<Connection>,
     /// The account to write to.
     pub target: Account,
@@ -31,7 +34,8 @@ pub struct Pipeline {
     /// Where snapshots go; left out, none are written.
     #[serde(default)]
     pub archive: Option<Archive>,
-    /// When `wharf serve` runs this pipeline (cron, five fields).
+    /// When `wharf serve` runs this pipeline: a cron line of five fields, in UTC.
+    #[schemars(extend("format" = "cron"))]
     #[serde(default)]
     pub schedule: Option<String>,
 }
@@ -40,6 +44,7 @@ pub struct Pipeline {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub struct Connection {
     /// The shop's name, unique in the database; staging and canonical rows carry it. Never change it.
+    #[schemars(extend("format" = "name"))]
     pub connection: String,
     /// The platform.
     pub platform: String,
@@ -50,6 +55,7 @@ pub struct Connection {
     pub allow_http: bool,
     /// Country in which phones without a country code are read, where a record names none (ISO 3166-1 alpha-2).
     #[serde(default)]
+    #[schemars(extend("format" = "country"))]
     pub default_country: Option<String>,
     /// Most calls per time to the shop, for example `5/s`.
     #[serde(default)]
@@ -65,6 +71,7 @@ pub struct Connection {
     pub full_walk_every: Span,
     /// The largest share of a stream that may vanish in one run; more stops the run, because a shop answered half or empty.
     #[serde(default = "default_max_deleted_share")]
+    #[schemars(range(min = 0.0, max = 1.0))]
     pub max_deleted_share: f64,
     /// The platform's own keys, as section 2 of its sheet names them; typed by the platform's settings.
     #[serde(flatten)]
@@ -75,6 +82,7 @@ pub struct Connection {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub struct Account {
     /// The account's name; pipelines that name the same account share its rate budget and its ledger.
+    #[schemars(extend("format" = "name"))]
     pub account: String,
     /// The platform.
     pub platform: String,
@@ -241,6 +249,7 @@ pub struct Load {
 #[serde(deny_unknown_fields)]
 pub struct Archive {
     /// A folder (relative to where wharf runs) or the URL of an object store.
+    #[schemars(length(min = 1))]
     pub to: String,
     /// How often.
     #[serde(default)]
@@ -258,30 +267,6 @@ pub enum ArchiveEvery {
     Day,
 }
 
-/// Calls per time: `10/s`, `600/min`, `5000/h`.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Rate {
-    /// How many calls.
-    pub calls: u32,
-    /// In how long.
-    pub per: std::time::Duration,
-}
-
-/// A length of time: `30s`, `15m`, `8h`, `7d`, or ISO 8601.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Span(pub SignedDuration);
-
-/// Hours of the day in a time zone; may cross midnight.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Window {
-    /// First minute in which work may begin.
-    pub from: jiff::civil::Time,
-    /// First minute in which it may not.
-    pub until: jiff::civil::Time,
-    /// The zone both are meant in.
-    pub zone: jiff::tz::TimeZone,
-}
-
 fn default_reread_days() -> u32 {
     30
 }
@@ -292,84 +277,4 @@ fn default_compare_keys_every() -> Span {
 
 fn default_max_deleted_share() -> f64 {
     0.5
-}
-
-macro_rules! text_format {
-    ($name:ident, $what:literal) => {
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-                let text = String::deserialize(deserializer)?;
-                text.parse().map_err(serde::de::Error::custom)
-            }
-        }
-
-        impl JsonSchema for $name {
-            fn schema_name() -> std::borrow::Cow<'static, str> {
-                stringify!($name).into()
-            }
-
-            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-                schemars::json_schema!({ "type": "string", "description": $what })
-            }
-        }
-    };
-}
-
-text_format!(Rate, "Calls per time: 10/s, 600/min, 5000/h");
-text_format!(Span, "A length of time: 30s, 15m, 8h, 7d");
-text_format!(Window, "Hours of the day in a time zone: 22:00-06:00 Europe/Warsaw");
-
-impl std::str::FromStr for Rate {
-    type Err = String;
-
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let wrong = || format!("`{text}` is not a rate; write calls per time, for example 10/s, 600/min or 5000/h");
-        let (calls, unit) = text.split_once('/').ok_or_else(wrong)?;
-        let calls: u32 = calls.trim().parse().map_err(|_| wrong())?;
-        let seconds = match unit.trim() {
-            "s" | "sec" | "second" => 1,
-            "min" | "m" | "minute" => 60,
-            "h" | "hour" => 3600,
-            "d" | "day" => 86_400,
-            _ => return Err(wrong()),
-        };
-        if calls == 0 {
-            return Err("a rate of 0 would never finish; leave the rate out for none".into());
-        }
-        Ok(Self { calls, per: std::time::Duration::from_secs(seconds) })
-    }
-}
-
-impl std::str::FromStr for Span {
-    type Err = String;
-
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        // jiff's friendly format has no days in a SignedDuration: a day here is 24 hours, whatever the clocks do.
-        let wrong = || format!("`{text}` is not a length of time; write for example 30s, 15m, 8h or 7d");
-        if let Some(days) = text.trim().strip_suffix('d') {
-            let days: i64 = days.trim().parse().map_err(|_| wrong())?;
-            return days.checked_mul(24).map(|hours| Self(SignedDuration::from_hours(hours))).ok_or_else(wrong);
-        }
-        let span: SignedDuration = text.trim().parse().map_err(|_| wrong())?;
-        if span.is_negative() { Err(wrong()) } else { Ok(Self(span)) }
-    }
-}
-
-impl std::str::FromStr for Window {
-    type Err = String;
-
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let wrong = || format!("`{text}` is not a window; write hours and a time zone: 22:00-06:00 Europe/Warsaw");
-        let (hours, zone) = text.trim().split_once(' ').ok_or_else(wrong)?;
-        let (from, until) = hours.split_once('-').ok_or_else(wrong)?;
-        let from = from.trim().parse().map_err(|_| wrong())?;
-        let until = until.trim().parse().map_err(|_| wrong())?;
-        let zone = jiff::tz::TimeZone::get(zone.trim()).map_err(|_| {
-            format!("`{}` is no time zone; write one of the IANA names, such as Europe/Warsaw", zone.trim())
-        })?;
-        if from == until {
-            return Err(format!("`{text}` is empty; leave the window out for the whole day"));
-        }
-        Ok(Self { from, until, zone })
-    }
 }

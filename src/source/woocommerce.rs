@@ -2,6 +2,7 @@
 
 use super::Source;
 use super::registry::{Remark, SourcePlatform};
+use crate::config::formats::Secret;
 use crate::config::pipeline::{Connection, PlatformSettings};
 use crate::{Error, Kind, Result};
 use schemars::JsonSchema;
@@ -28,10 +29,10 @@ pub const PLATFORM: SourcePlatform = SourcePlatform {
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// The key, `ck_` and 40 hexadecimal digits.
-    #[schemars(with = "String")]
+    #[schemars(with = "Secret")]
     pub consumer_key: SecretString,
     /// Its secret, `cs_` and 40 hexadecimal digits.
-    #[schemars(with = "String")]
+    #[schemars(with = "Secret")]
     pub consumer_secret: SecretString,
     /// How the key is shown to the shop; left out: `basic` on https, `oauth1` on http.
     #[serde(default)]
@@ -44,7 +45,7 @@ pub struct Settings {
     pub wp_user: Option<String>,
     /// An application password of that user (Users > Profile > Application Passwords).
     #[serde(default)]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<Secret>")]
     pub wp_app_password: Option<SecretString>,
     /// The meta keys in which the shop's plugins keep marketing consent. Without any, consent is unknown.
     #[serde(default)]

@@ -2,6 +2,7 @@
 
 use super::Target;
 use super::registry::TargetPlatform;
+use crate::config::formats::Secret;
 use crate::config::pipeline::{Account, Load, PlatformSettings};
 use crate::source::registry::Remark;
 use crate::{Error, Kind, Result};
@@ -29,14 +30,16 @@ pub const PLATFORM: TargetPlatform = TargetPlatform {
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// The account's client id.
+    #[schemars(length(min = 1))]
     pub client_id: String,
     /// Any text of your own choice; keep it stable.
-    #[schemars(with = "String")]
+    #[schemars(with = "Secret")]
     pub api_key: SecretString,
     /// The account's API secret; it is never sent.
-    #[schemars(with = "String")]
+    #[schemars(with = "Secret")]
     pub api_secret: SecretString,
     /// E-mail address of the SALESmanago user who owns the contacts; must exist there.
+    #[schemars(length(min = 1))]
     pub owner: String,
     /// The shop's constant on events; equal to the location of its product feed: a-z 0-9 / _ - . and at most 36 of them.
     #[serde(default)]
@@ -49,6 +52,7 @@ pub struct Settings {
     pub lang: Option<String>,
     /// Time zone in which dates without time are meant; UTC if left out.
     #[serde(default)]
+    #[schemars(extend("format" = "time-zone"))]
     pub timezone: Option<String>,
     /// Whether a first load looks up which contacts exist already, so that their consent is left alone.
     #[serde(default = "yes")]
@@ -77,14 +81,6 @@ fn inspect(settings: &PlatformSettings) -> Vec<Remark> {
             warning: false,
             message: "`location` is not one that SALESmanago takes".into(),
             hint: Some("at most 36 of a-z 0-9 / _ - . and no blanks".into()),
-        });
-    }
-    if text("timezone").is_some_and(|zone| jiff::tz::TimeZone::get(zone).is_err()) {
-        remarks.push(Remark {
-            key: "timezone",
-            warning: false,
-            message: "`timezone` is no time zone".into(),
-            hint: Some("write one of the IANA names, such as Europe/Warsaw".into()),
         });
     }
     remarks
