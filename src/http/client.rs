@@ -294,6 +294,12 @@ impl Attempt {
     }
 }
 
+impl std::fmt::Debug for Call {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Call").field(&self.spec.what()).finish()
+    }
+}
+
 impl Call {
     fn new(client: Client, method: Method, url: Url, idempotency: Idempotency) -> Self {
         let options = client.options();
