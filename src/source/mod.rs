@@ -147,6 +147,12 @@ pub struct Finding {
 /// - Records are given as received. Nothing is decoded, renamed or dropped; that is SQL's work.
 #[async_trait]
 pub trait Source: Send + Sync {
+    /// Learns, by harmless calls, what of a platform's streams this shop has: older versions lack some. Called once before
+    /// [`Source::streams`] is asked by whoever is going to read.
+    async fn prepare(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// The streams in the order in which they are to be read.
     fn streams(&self) -> Vec<StreamSpec>;
 
