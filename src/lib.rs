@@ -25,5 +25,6 @@ pub mod sql;
 pub mod stage;
 pub mod store;
 pub mod target;
+pub mod tls;
 
 pub use error::{Error, Kind, Result};

@@ -1,1 +1,21 @@
-//! Postgres: pool, migrations, COPY, leases, runs. Nothing here knows a platform.
+//! Postgres: which server, connections, migrations, runs and leases. Only the database may be touched here, and, for the
+//! private server, its programs and files.
+//!
+//! - [`database`]: opens a database, of one's own or private, and hands out connections;
+//! - [`address`] and [`tls`]: connection strings and TLS with libpq's meaning;
+//! - [`private`]: a PostgreSQL of Wharf's own, started and stopped as needed;
+//! - [`migrate`]: brings the schemas up to this program, and refuses newer ones;
+//! - [`run`]: what a command did, as rows that analysts can read;
+//! - [`lease`]: only one process works on a thing at a time, and one that was cut off cannot commit.
+
+pub mod address;
+pub mod database;
+pub mod lease;
+pub mod migrate;
+pub mod private;
+pub mod run;
+pub mod tls;
+
+pub use database::{Database, DatabaseLocation};
+pub use lease::Lease;
+pub use run::{Outcome, Run, Step};

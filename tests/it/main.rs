@@ -1,3 +1,9 @@
-//! Integration tests.
+//! Integration tests, in one program so that they share one PostgreSQL: one module per subject.
 
-mod sandbox_salesmanago;
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that meets the unexpected is to fail there")]
+#![allow(missing_docs, reason = "tests are named as sentences")]
+
+mod support;
+
+mod leases;
+mod migrations;

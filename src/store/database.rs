@@ -1,0 +1,318 @@
+//! The database: opened once per command, shared by all its tasks, and closed at the end.
+//!
+//! [`Database::open`] connects (starting or joining the private server where no address is given), refuses servers that
+//! cannot carry Wharf, and migrates. Work on rows uses [`Database::client`]; what belongs to one session (advisory locks,
+//! long COPY streams) uses [`Database::dedicated`].
+
+use super::address::Address;
+use super::migrate;
+use super::private::{self, PrivateServer};
+use crate::{Error, Kind, Result};
+use deadpool_postgres::{Connect, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use futures::future::BoxFuture;
+use secrecy::{ExposeSecret, SecretString};
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::task::JoinHandle;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Config};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// Most pooled connections of one process.
+const POOL_SIZE: usize = 16;
+
+/// How long a server of one's own may be starting up, which includes its recovery after a crash.
+const STARTING_UP: Duration = Duration::from_secs(600);
+
+/// What every session of Wharf is set to, whatever the server's or the role's defaults are. The last statement makes the
+/// server notice within seconds that a process was killed while it waited for a long statement; platforms that cannot do
+/// that refuse the setting.
+const SESSION: &str = "
+    set timezone = 'UTC';
+    set datestyle = 'ISO';
+    set client_min_messages = 'warning';
+    set statement_timeout = 0;
+    set lock_timeout = 0;
+    set idle_in_transaction_session_timeout = 0;
+    set idle_session_timeout = 0;
+    set tcp_keepalives_idle = 30;
+    set tcp_keepalives_interval = 10;
+    set tcp_keepalives_count = 3;
+    do $$
+    begin
+        perform set_config('client_connection_check_interval', '1s', false);
+    exception when others then
+        null;
+    end
+    $$;
+";
+
+/// Which server.
+#[derive(Clone)]
+pub enum DatabaseLocation {
+    /// A server of the user's own, by connection string. Never printed: it may hold a password.
+    Url(String),
+    /// Wharf's private server, by its folder (`$WHARF_HOME`).
+    Private(PathBuf),
+}
+
+impl DatabaseLocation {
+    /// The server that `--database-url` or `DATABASE_URL` names; without either, the private one in `$WHARF_HOME` or the
+    /// user's data folder.
+    ///
+    /// # Errors
+    /// [`Kind::PrivatePostgres`] if no folder can be found for the private server.
+    pub fn from_options(database_url: Option<String>) -> Result<Self> {
+        match database_url.filter(|url| !url.trim().is_empty()) {
+            Some(url) => Ok(Self::Url(url)),
+            None => private::home().map(Self::Private),
+        }
+    }
+}
+
+impl fmt::Debug for DatabaseLocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url(_) => f.write_str("Url(…)"),
+            Self::Private(home) => f.debug_tuple("Private").field(home).finish(),
+        }
+    }
+}
+
+/// An open database. Cheap to clone; the private server is left when the last clone is closed or dropped.
+#[derive(Clone)]
+pub struct Database {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    pool: Pool,
+    connector: Connector,
+    config: Config,
+    url: SecretString,
+    shown: String,
+    server: Mutex<Option<PrivateServer>>,
+}
+
+impl Database {
+    /// Connects, or starts or joins the private server; checks the server; migrates.
+    ///
+    /// # Errors
+    /// [`Kind::Command`] for a wrong connection string, [`Kind::Credentials`] where the server refuses the role,
+    /// [`Kind::DatabaseUnreachable`], [`Kind::DatabaseNewer`], [`Kind::PrivatePostgres`], [`Kind::Database`].
+    pub async fn open(location: &DatabaseLocation) -> Result<Self> {
+        let database = Self::connect(location).await?;
+        let mut client = database.dedicated().await?;
+        migrate::migrate(&mut client).await?;
+        Ok(database)
+    }
+
+    /// As [`Database::open`], without looking at the schemas: for `wharf db`.
+    pub async fn connect(location: &DatabaseLocation) -> Result<Self> {
+        let (url, server) = match location {
+            DatabaseLocation::Url(url) => (url.clone(), None),
+            DatabaseLocation::Private(home) => {
+                let server = PrivateServer::join(home).await?;
+                (server.url(), Some(server))
+            }
+        };
+        let address = Address::parse(&url)?;
+        let connector = Connector { tls: address.ssl.connector()? };
+        let is_private = server.is_some();
+        let client = first_connection(&connector, &address, is_private).await?;
+        check_server(&client).await?;
+        let manager = Manager::from_connect(
+            address.config.clone(),
+            connector.clone(),
+            ManagerConfig { recycling_method: RecyclingMethod::Fast },
+        );
+        let pool = Pool::builder(manager)
+            .max_size(POOL_SIZE)
+            .create_timeout(Some(Duration::from_secs(60)))
+            .wait_timeout(Some(Duration::from_secs(300)))
+            .runtime(Runtime::Tokio1)
+            .build()
+            .map_err(|error| Error::new(Kind::Internal, "the connection pool cannot be built").because(error))?;
+        tracing::debug!("connected to {}", address.shown);
+        let inner = Inner {
+            pool,
+            connector,
+            config: address.config,
+            url: url.into(),
+            shown: address.shown,
+            server: Mutex::new(server),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// A pooled connection. Leave no session state behind: `set local` instead of `set`, no session locks.
+    ///
+    /// # Errors
+    /// [`Kind::DatabaseUnreachable`].
+    pub async fn client(&self) -> Result<Object> {
+        Ok(self.inner.pool.get().await?)
+    }
+
+    /// A connection of its own, closed when dropped: for session locks and long COPY streams.
+    ///
+    /// # Errors
+    /// [`Kind::DatabaseUnreachable`].
+    pub async fn dedicated(&self) -> Result<Client> {
+        let (client, _) = self.inner.connector.connect_to(&self.inner.config).await?;
+        Ok(client)
+    }
+
+    /// The connection string, password included: only for `wharf db url` and for starting psql.
+    pub fn url(&self) -> String {
+        self.inner.url.expose_secret().to_owned()
+    }
+
+    /// Where the database is, without the password.
+    pub fn shown(&self) -> &str {
+        &self.inner.shown
+    }
+
+    /// Does something with the private server; `None` if this is a server of the user's own.
+    pub fn with_private<T>(&self, action: impl FnOnce(&PrivateServer) -> T) -> Option<T> {
+        let server = self.inner.server.lock().unwrap_or_else(PoisonError::into_inner);
+        server.as_ref().map(action)
+    }
+
+    /// Closes the connections and leaves the private server, which stops if nobody else uses it. Other clones of this
+    /// database are of no use afterwards.
+    pub async fn close(&self) {
+        self.inner.pool.close();
+        let server = self.inner.server.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(server) = server {
+            server.leave().await;
+        }
+    }
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Database").field(&self.inner.shown).finish()
+    }
+}
+
+/// Opens connections and sets their sessions up; used by the pool and for connections of their own.
+#[derive(Clone)]
+struct Connector {
+    tls: MakeRustlsConnect,
+}
+
+impl Connector {
+    async fn connect_to(&self, config: &Config) -> Result<(Client, JoinHandle<()>), tokio_postgres::Error> {
+        let (client, connection) = config.connect(self.tls.clone()).await?;
+        let driver = tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!("a connection to PostgreSQL ended: {error}");
+            }
+        });
+        client.batch_execute(SESSION).await?;
+        Ok((client, driver))
+    }
+}
+
+impl Connect for Connector {
+    fn connect(&self, config: &Config) -> BoxFuture<'_, Result<(Client, JoinHandle<()>), tokio_postgres::Error>> {
+        let config = config.clone();
+        Box::pin(async move { self.connect_to(&config).await })
+    }
+}
+
+/// Connects for the first time: waits while the server starts up, creates the private server's database.
+async fn first_connection(connector: &Connector, address: &Address, is_private: bool) -> Result<Client> {
+    let began = Instant::now();
+    let mut has_told = false;
+    loop {
+        let error = match connector.connect_to(&address.config).await {
+            Ok((client, _)) => return Ok(client),
+            Err(error) => error,
+        };
+        match error.code() {
+            Some(&SqlState::CANNOT_CONNECT_NOW) if began.elapsed() < STARTING_UP => {
+                if !has_told {
+                    tracing::warn!("PostgreSQL is starting up; waiting for it");
+                    has_told = true;
+                }
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            Some(&SqlState::INVALID_CATALOG_NAME) if is_private => create_database(connector, &address.config).await?,
+            _ => return Err(explain(error, address)),
+        }
+    }
+}
+
+async fn create_database(connector: &Connector, config: &Config) -> Result<()> {
+    let name = config.get_dbname().unwrap_or(private::DATABASE).to_owned();
+    let mut maintenance = config.clone();
+    maintenance.dbname("postgres");
+    let (client, _) = connector.connect_to(&maintenance).await?;
+    match client.batch_execute(&format!("create database {name}")).await {
+        Err(error) if error.code() == Some(&SqlState::DUPLICATE_DATABASE) => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+/// Refuses what cannot carry Wharf.
+async fn check_server(client: &Client) -> Result<()> {
+    let row = client
+        .query_one(
+            "select current_setting('server_version_num')::int, current_setting('server_version'),
+                getdatabaseencoding()::text, lower('Ą') = 'ą', pg_is_in_recovery()",
+            &[],
+        )
+        .await?;
+    let (number, version): (i32, String) = (row.get(0), row.get(1));
+    let (encoding, lowers, is_standby): (String, bool, bool) = (row.get(2), row.get(3), row.get(4));
+    if number < 140_000 {
+        return Err(Error::new(Kind::Database, format!("the server is PostgreSQL {version}; wharf needs 14 or newer"))
+            .hint("upgrade the server, or leave DATABASE_URL out and let wharf start its own"));
+    }
+    if encoding != "UTF8" {
+        return Err(Error::new(Kind::Database, format!("the database's encoding is {encoding}; wharf needs UTF8"))
+            .hint("create one: create database wharf encoding 'UTF8' template template0"));
+    }
+    if is_standby {
+        return Err(Error::new(Kind::Database, "the server is a read-only standby").hint("name its primary"));
+    }
+    if !lowers {
+        tracing::warn!("the database's locale lowers ASCII letters only; e-mails beyond ASCII may not be matched");
+    }
+    Ok(())
+}
+
+/// Says what a person can do about a connection that was refused.
+fn explain(error: tokio_postgres::Error, address: &Address) -> Error {
+    let place = &address.shown;
+    if let Some(db) = error.as_db_error() {
+        let detail = format!("{place}: {}", db.message());
+        return match db.code() {
+            &SqlState::INVALID_PASSWORD | &SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
+                Error::new(Kind::Credentials, detail).hint("check user and password of the connection string")
+            }
+            &SqlState::INVALID_CATALOG_NAME => {
+                Error::new(Kind::Command, detail).hint("create the database, or name another in the connection string")
+            }
+            _ => Error::new(Kind::DatabaseUnreachable, detail).because(error),
+        };
+    }
+    let mut causes = Vec::new();
+    let mut next = std::error::Error::source(&error);
+    while let Some(cause) = next {
+        causes.push(cause.to_string());
+        next = cause.source();
+    }
+    let cause = if causes.is_empty() { error.to_string() } else { causes.join(": ") };
+    let hint = if cause.contains("certificate") {
+        "name the authority's certificate in sslrootcert; where only the host name does not fit, sslmode=verify-ca"
+    } else if cause.contains("server does not support TLS") {
+        "the server has TLS switched off; sslmode=disable connects without"
+    } else {
+        "check that the server runs and that host and port are right"
+    };
+    Error::new(Kind::DatabaseUnreachable, format!("{place}: {cause}")).hint(hint).because(error)
+}

@@ -1,0 +1,193 @@
+//! Leases: only one process works on a thing (a shop's streams, the transform, a target account) at a time.
+//!
+//! The obvious ways fail: a row with an expiry lets a slow holder and its successor work at once, or makes the successor
+//! of a dead holder wait; a session lock alone does not stop a holder whose session was cut but whose other connections
+//! still commit. So both: a session lock decides who holds (a dead holder frees it at once), and a row carries a fencing
+//! number that rises with each holder and that every transaction under the lease checks first, locking the row.
+
+use super::Database;
+use super::run::{Run, close_dead, holder};
+use crate::{Error, Kind, Result, sql};
+use deadpool_postgres::GenericClient;
+use std::fmt;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+use tokio_postgres::error::SqlState;
+
+/// How long [`Lease::take`] waits for another holder.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often a lease held by another is tried again.
+const RETRY: Duration = Duration::from_millis(250);
+
+/// The right to work on one thing. Released by [`Lease::release`], or in the background when dropped.
+pub struct Lease {
+    name: String,
+    token: i64,
+    run: Run,
+    is_held: bool,
+}
+
+impl Lease {
+    /// Takes the lease `name` (`extract:CONNECTION`, `transform`, `target:ACCOUNT`) for `run`, waiting up to
+    /// [`PATIENCE`] while another process holds it.
+    ///
+    /// # Errors
+    /// [`Kind::LeaseHeld`] if it is still held then, or held by this very run.
+    pub async fn take(db: &Database, run: &Run, name: &str) -> Result<Self> {
+        Self::take_within(db, run, name, PATIENCE).await
+    }
+
+    /// As [`Lease::take`], waiting up to `patience`; zero tries once.
+    ///
+    /// # Errors
+    /// [`Kind::LeaseHeld`].
+    pub async fn take_within(db: &Database, run: &Run, name: &str, patience: Duration) -> Result<Self> {
+        if !run.shared.leases.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned()) {
+            return Err(Error::new(Kind::LeaseHeld, format!("{name} is being worked on by this very run")));
+        }
+        let result = take(db, run, name, patience).await;
+        if result.is_err() {
+            run.shared.leases.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+        }
+        result
+    }
+
+    /// To be called first in every transaction under the lease: refuses if it has passed to another process, and keeps
+    /// it from passing until the transaction ends.
+    ///
+    /// # Errors
+    /// [`Kind::LeaseLost`].
+    pub async fn assert(&self, transaction: &impl GenericClient) -> Result<()> {
+        transaction.execute("select ops.assert_lease($1, $2)", &[&self.name, &self.token]).await?;
+        Ok(())
+    }
+
+    /// The lease's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The fencing number.
+    pub fn token(&self) -> i64 {
+        self.token
+    }
+
+    /// Gives the lease back.
+    ///
+    /// # Errors
+    /// Those of the database; the lease is free when the run's session ends, whatever happens here.
+    pub async fn release(mut self) -> Result<()> {
+        self.is_held = false;
+        give_back(&self.run, &self.name, self.token).await
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if !self.is_held {
+            return;
+        }
+        let (run, name, token) = (self.run.clone(), std::mem::take(&mut self.name), self.token);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                if let Err(error) = give_back(&run, &name, token).await {
+                    tracing::debug!("lease {name} could not be given back: {error}");
+                }
+            });
+        }
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease").field("name", &self.name).field("token", &self.token).finish()
+    }
+}
+
+/// Name of the session lock behind a lease.
+fn lease_lock(name: &str) -> String {
+    format!("wharf lease {name}")
+}
+
+async fn take(db: &Database, run: &Run, name: &str, patience: Duration) -> Result<Lease> {
+    let began = Instant::now();
+    let mut has_told = false;
+    while !try_lock(run, name).await? {
+        let waited = began.elapsed();
+        if waited >= patience {
+            return Err(Error::new(Kind::LeaseHeld, format!("{name} is being worked on by {}", who(db, name).await?))
+                .hint("let the other process finish, then run the command again; nothing is lost"));
+        }
+        if !has_told {
+            tracing::warn!(
+                "{name} is being worked on by {}; waiting up to {} s for it",
+                who(db, name).await?,
+                patience.as_secs()
+            );
+            has_told = true;
+        }
+        tokio::time::sleep(RETRY.min(patience.saturating_sub(waited))).await;
+    }
+    // From here on the session lock is ours. Whoever had the lease is done or dead: the dead are closed before their
+    // rows are relied on.
+    let token = async {
+        close_dead(db).await?;
+        let client = db.client().await?;
+        let row = client.query_one(sql::file("store/take_lease.sql")?, &[&name, &holder(), &run.id]).await?;
+        Ok(row.get(0))
+    }
+    .await;
+    match token {
+        Ok(token) => Ok(Lease { name: name.to_owned(), token, run: run.clone(), is_held: true }),
+        Err(error) => {
+            unlock(run, name).await?;
+            Err(error)
+        }
+    }
+}
+
+async fn try_lock(run: &Run, name: &str) -> Result<bool> {
+    let row = run
+        .shared
+        .session
+        .query_one("select pg_try_advisory_lock(hashtextextended($1, 0))", &[&lease_lock(name)])
+        .await?;
+    Ok(row.get(0))
+}
+
+async fn unlock(run: &Run, name: &str) -> Result<()> {
+    run.shared.session.execute("select pg_advisory_unlock(hashtextextended($1, 0))", &[&lease_lock(name)]).await?;
+    Ok(())
+}
+
+async fn give_back(run: &Run, name: &str, token: i64) -> Result<()> {
+    let client = run.shared.db.client().await?;
+    // The number stays: it must never be given out twice.
+    let cleared = client
+        .execute("update ops.leases set holder = '', run_id = 0 where name = $1 and token = $2", &[&name, &token])
+        .await;
+    let unlocked = unlock(run, name).await;
+    run.shared.leases.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    cleared?;
+    unlocked
+}
+
+/// Who holds a lease, for people.
+async fn who(db: &Database, name: &str) -> Result<String> {
+    let client = db.client().await?;
+    let row = client
+        .query_opt(
+            "select holder, to_char(taken_at, 'YYYY-MM-DD HH24:MI:SS') from ops.leases where name = $1 and holder <> ''",
+            &[&name],
+        )
+        .await?;
+    Ok(match row {
+        Some(row) => format!("{} since {} UTC", row.get::<_, String>(0), row.get::<_, String>(1)),
+        None => "another process".to_owned(),
+    })
+}
+
+pub(super) fn is_lock_timeout(error: &tokio_postgres::Error) -> bool {
+    error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE)
+}

@@ -1,0 +1,195 @@
+//! Runs and steps: what a command did, written so that analysts can read it and other processes can rely on it.
+//!
+//! A run lives as long as its **session**: a connection of its own that holds an advisory lock named after the run, and
+//! every lease the run takes. The lock ends with the process, however it ends. So any process can tell a run that works
+//! from one that died, and closes the dead ones whenever it begins a run or takes a lease; a reader of the change feed
+//! never waits for a run that will not come back. Closing a run first raises the fencing numbers of its leases: should it
+//! only have lost its connection, it cannot commit any more.
+
+use super::Database;
+use super::lease;
+use crate::{Error, Result, sql};
+use serde_json::Value;
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use tokio_postgres::Client;
+use uuid::Uuid;
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Done.
+    Done,
+    /// Done, but some records were rejected.
+    Rejects,
+    /// Stopped early; the next run continues.
+    Stopped,
+    /// Ended with an error.
+    Failed,
+}
+
+impl Outcome {
+    /// As stored in `ops.runs.outcome`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Rejects => "rejects",
+            Self::Stopped => "stopped",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// One command at work on a pipeline. Cheap to clone.
+#[derive(Clone)]
+pub struct Run {
+    /// Number of the run; staging rows and changes carry it.
+    pub id: i64,
+    pub(super) shared: Arc<Shared>,
+}
+
+pub(super) struct Shared {
+    pub db: Database,
+    /// Holds the run's lock and the locks of its leases; dropping it frees them all.
+    pub session: Client,
+    /// The leases that this run holds: a session lock may be taken twice by the session that has it.
+    pub leases: Mutex<HashSet<String>>,
+    step: AtomicI32,
+}
+
+/// Host, process and a random word: who holds what, for people.
+pub fn holder() -> &'static str {
+    static HOLDER: OnceLock<String> = OnceLock::new();
+    HOLDER.get_or_init(|| {
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname")
+            .ok()
+            .or_else(|| std::env::var("HOSTNAME").ok())
+            .or_else(|| {
+                let output = std::process::Command::new("hostname").output().ok()?;
+                String::from_utf8(output.stdout).ok()
+            })
+            .map(|host| host.trim().to_owned())
+            .filter(|host| !host.is_empty())
+            .unwrap_or_else(|| "unknown-host".to_owned());
+        let word = Uuid::new_v4().simple().to_string();
+        format!("{host}/{}/{}", std::process::id(), &word[..8])
+    })
+}
+
+impl Run {
+    /// Begins a run, and closes those that died.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn begin(db: &Database, pipeline: &str, command: &str) -> Result<Self> {
+        let mut session = db.dedicated().await?;
+        let transaction = session.transaction().await?;
+        // The lock is taken before anybody can see the row, so a run that is seen without it is dead.
+        let id: i64 = transaction
+            .query_one(
+                "insert into ops.runs (pipeline, command, holder) values ($1, $2, $3) returning run_id",
+                &[&pipeline, &command, &holder()],
+            )
+            .await?
+            .get(0);
+        transaction.execute("select pg_advisory_lock(hashtextextended($1, 0))", &[&run_lock(id)]).await?;
+        transaction.commit().await?;
+        let shared = Shared { db: db.clone(), session, leases: Mutex::new(HashSet::new()), step: AtomicI32::new(0) };
+        let run = Self { id, shared: Arc::new(shared) };
+        close_dead(db).await?;
+        Ok(run)
+    }
+
+    /// Begins a step. `stage` is extract, transform, load or archive; `subject` the stream, entity or operation.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn step(&self, stage: &str, subject: &str) -> Result<Step> {
+        let number = self.shared.step.fetch_add(1, Ordering::Relaxed) + 1;
+        let client = self.shared.db.client().await?;
+        client
+            .execute(
+                "insert into ops.run_steps (run_id, step, stage, subject) values ($1, $2, $3, $4)",
+                &[&self.id, &number, &stage, &subject],
+            )
+            .await?;
+        Ok(Step { run: self.clone(), number })
+    }
+
+    /// Ends the run. A run that another process has closed as died stays so.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn finish(&self, outcome: Outcome, error: Option<&Error>) -> Result<()> {
+        let message = error.map(|error| format!("{}: {}", error.kind().code(), error.detail()));
+        let client = self.shared.db.client().await?;
+        client
+            .execute(
+                "update ops.runs set finished_at = now(), outcome = $2, error = $3
+                 where run_id = $1 and finished_at is null",
+                &[&self.id, &outcome.name(), &message],
+            )
+            .await?;
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Run").field(&self.id).finish()
+    }
+}
+
+/// One stream, entity or operation of a run.
+#[derive(Debug)]
+pub struct Step {
+    run: Run,
+    number: i32,
+}
+
+impl Step {
+    /// Ends the step with what was counted: `{"read": 10, "new": 2, …}`.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn finish(self, counts: Value) -> Result<()> {
+        let client = self.run.shared.db.client().await?;
+        client
+            .execute(
+                "update ops.run_steps set finished_at = now(), counts = $3 where run_id = $1 and step = $2",
+                &[&self.run.id, &self.number, &counts],
+            )
+            .await?;
+        Ok(())
+    }
+}
+
+/// Name of the lock that a run holds while it lives; `sql/store/close_dead_runs.sql` spells it alike.
+fn run_lock(id: i64) -> String {
+    format!("wharf run {id}")
+}
+
+/// Closes the runs whose process is gone and takes their leases away. Waits a while for a transaction of theirs that the
+/// server is still ending; where that takes longer, the next run closes them.
+pub(super) async fn close_dead(db: &Database) -> Result<()> {
+    let mut client = db.client().await?;
+    let transaction = client.transaction().await?;
+    transaction.batch_execute("set local lock_timeout = '20s'").await?;
+    match transaction.query(sql::file("store/close_dead_runs.sql")?, &[]).await {
+        Ok(rows) => {
+            transaction.commit().await?;
+            for row in rows {
+                let (run, holder): (i64, String) = (row.get(0), row.get(1));
+                tracing::info!("run {run} of {holder} had died; closed it");
+            }
+            Ok(())
+        }
+        Err(error) if lease::is_lock_timeout(&error) => {
+            tracing::warn!("a run that died is still ending inside PostgreSQL; a later run will close it");
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,5 @@
+//! What tests share.
+
+pub mod postgres;
+
+pub use postgres::{TestDatabase, database};

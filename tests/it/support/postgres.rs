@@ -1,0 +1,168 @@
+//! A fresh, migrated database per test, on one server per test program.
+//!
+//! The server is that of `DATABASE_URL` (a superuser's) where that is set, else a private one in a temporary folder,
+//! without fsync, watched by a process that stops and removes it when the test program ends, however it ends. Databases
+//! are copies of a template that is migrated once.
+
+use std::io::Write;
+use std::ops::Deref;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock};
+use tokio::sync::OnceCell;
+use wharf::store::private::PrivateServer;
+use wharf::store::{Database, DatabaseLocation};
+
+/// A fresh, migrated database; dropped with the value.
+pub struct TestDatabase {
+    /// The database.
+    pub db: Database,
+    /// Its connection string.
+    pub url: String,
+    name: String,
+}
+
+impl Deref for TestDatabase {
+    type Target = Database;
+
+    fn deref(&self) -> &Database {
+        &self.db
+    }
+}
+
+impl Drop for TestDatabase {
+    fn drop(&mut self) {
+        let (server, name) = (server_url().to_owned(), self.name.clone());
+        // The test's own runtime may be ending. What cannot be dropped goes with the server, or with the next run's.
+        let dropping = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async {
+                let (client, connection) = tokio_postgres::connect(&server, tokio_postgres::NoTls).await?;
+                tokio::spawn(connection);
+                client.batch_execute(&format!("drop database if exists {name} with (force)")).await?;
+                anyhow::Ok(())
+            })
+        });
+        let _ = dropping.join();
+    }
+}
+
+/// A fresh, migrated database.
+pub async fn database() -> TestDatabase {
+    static TEMPLATE: OnceCell<String> = OnceCell::const_new();
+    let template = TEMPLATE
+        .get_or_init(|| async {
+            let name = fresh_name("template");
+            create(&name, "template0").await;
+            let db = Database::open(&DatabaseLocation::Url(url_of(&name))).await.unwrap();
+            db.close().await;
+            name
+        })
+        .await;
+    from_template(template).await
+}
+
+/// A fresh, empty database: nothing migrated.
+pub async fn empty_database_url() -> String {
+    let name = fresh_name("empty");
+    create(&name, "template0").await;
+    url_of(&name)
+}
+
+async fn from_template(template: &str) -> TestDatabase {
+    let name = fresh_name("test");
+    create(&name, template).await;
+    let url = url_of(&name);
+    let db = Database::connect(&DatabaseLocation::Url(url.clone())).await.unwrap();
+    // A copy has the template's rows; what must differ from database to database is made anew.
+    TestDatabase { db, url, name }
+}
+
+fn fresh_name(kind: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    format!("wharf_{kind}_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+async fn create(name: &str, template: &str) {
+    // Two copies of one template at a time get in each other's way.
+    static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    let _guard = ONE_AT_A_TIME.lock().await;
+    let (client, connection) = tokio_postgres::connect(server_url(), tokio_postgres::NoTls).await.unwrap();
+    let driver = tokio::spawn(connection);
+    // A connection that was closed a moment ago may still be ending at the server.
+    let others = "select count(*) from pg_stat_activity where datname = $1";
+    while client.query_one(others, &[&template]).await.unwrap().get::<_, i64>(0) > 0 {
+        tokio::task::yield_now().await;
+    }
+    client.batch_execute(&format!("create database {name} template {template} encoding 'UTF8'")).await.unwrap();
+    drop(client);
+    driver.await.unwrap().unwrap();
+}
+
+fn url_of(name: &str) -> String {
+    let mut address = url::Url::parse(server_url()).unwrap();
+    address.set_path(name);
+    address.to_string()
+}
+
+/// Connection string of the server, as a superuser.
+fn server_url() -> &'static str {
+    static SERVER: OnceLock<String> = OnceLock::new();
+    SERVER.get_or_init(|| match std::env::var("DATABASE_URL") {
+        Ok(url) if !url.is_empty() => url,
+        _ => start_server(),
+    })
+}
+
+fn start_server() -> String {
+    let home = tempfile::Builder::new().prefix("wharf-test-").tempdir().unwrap().keep();
+    prepare_home(&home);
+    let path = home.clone();
+    // Called from within some test's runtime, so a runtime of its own needs a thread of its own.
+    let server = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(PrivateServer::join(&path)).unwrap()
+    })
+    .join()
+    .unwrap();
+    server.keep().unwrap();
+    watch(&home);
+    server.url().replace("/wharf?", "/postgres?")
+}
+
+/// Makes a temporary folder fit for a server that root hands to another user, and the server quick.
+pub fn prepare_home(home: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(home, std::fs::Permissions::from_mode(0o711)).unwrap();
+    std::fs::create_dir_all(home.join("postgres")).unwrap();
+    let mut conf = std::fs::File::create(home.join("postgres/local.conf")).unwrap();
+    writeln!(conf, "fsync = off\nsynchronous_commit = off\nfull_page_writes = off\nshared_buffers = '128MB'").unwrap();
+    writeln!(conf, "max_connections = 300\nautovacuum_naptime = '1h'").unwrap();
+}
+
+/// Starts a shell that waits for the end of its input, which is the end of this process, then stops the server and
+/// removes the folder.
+fn watch(home: &Path) {
+    static WATCHER: Mutex<Option<std::process::Child>> = Mutex::new(None);
+    use std::os::unix::process::CommandExt;
+    let script = r#"
+        cat > /dev/null
+        pid=$(head -n 1 "$1/postgres/data/postmaster.pid" 2> /dev/null)
+        if [ -n "$pid" ]; then
+            kill -QUIT "$pid"
+            while kill -0 "$pid" 2> /dev/null && [ -e "$1/postgres/data/postmaster.pid" ]; do sleep 0.1; done
+        fi
+        rm -rf "$1"
+    "#;
+    let watcher = Command::new("sh")
+        .args(["-c", script, "watch"])
+        .arg(home)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .unwrap();
+    *WATCHER.lock().unwrap() = Some(watcher);
+}
