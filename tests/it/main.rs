@@ -7,3 +7,4 @@ mod support;
 
 mod leases;
 mod migrations;
+mod sandbox_salesmanago;
