@@ -91,7 +91,8 @@ comment on column ops.cursors.reread_at is 'When the last re-read of recent reco
 comment on column ops.cursors.compared_at is 'When the keys were last compared to find deletions';
 comment on column ops.cursors.parents_run is 'For lists that hang on other records: the run up to whose changes the parents'' lists have been walked';
 
--- The keys that a walk in progress has seen. Unlogged: after a crash of the server it is empty, and the walk starts again.
+-- The keys that a walk in progress has seen. Unlogged: after a crash of the server it is empty, and the walk starts
+-- again.
 create unlogged table ops.walk_keys (
     connection text not null,
     stream text not null,

@@ -1,7 +1,7 @@
--- canonical: one meaning for all platforms. Contacts, orders, products, categories, tags, and the feed of their changes.
+-- canonical: one meaning for all platforms. Contacts, orders, products, categories, tags, the feed of their changes.
 --
--- What hangs on a contact carries contact_id in its primary key, so that it can be distributed by it; a row that moves to
--- another contact is deleted and inserted, never updated in place.
+-- What hangs on a contact carries contact_id in its primary key, so that it can be distributed by it; a row that moves
+-- to another contact is deleted and inserted, never updated in place.
 
 create schema canonical;
 comment on schema canonical is 'Contacts, orders, products, categories and tags with one meaning for all platforms';

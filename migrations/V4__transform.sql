@@ -1,7 +1,7 @@
 -- What the transform is made of: identity, safe casts, look-ups of what libraries have read, the one way to write a
 -- canonical row, and the marts.
 
--- Identity -------------------------------------------------------------------------------------------------------------
+-- Identity ------------------------------------------------------------------------------------------------------------
 
 create function canonical.contact_id(salt text, email text, phone text, connection text, source_key text) returns uuid
 language sql immutable parallel safe as $$
@@ -30,7 +30,7 @@ language sql immutable parallel safe as $$
 $$;
 comment on function canonical.order_id is 'The id of an order: a pure function of shop and key';
 
--- Casts that give null where a plain cast would stop the whole run ----------------------------------------------------------
+-- Casts that give null where a plain cast would stop the whole run ----------------------------------------------------
 
 create function canonical.as_array(value jsonb) returns jsonb
 language sql immutable parallel safe as $$
@@ -129,12 +129,12 @@ language sql stable as $$
 $$;
 comment on function canonical.decoded is 'The text with HTML entities decoded, as the library did before the mapping began';
 
--- The one way to write a canonical row --------------------------------------------------------------------------------------
+-- The one way to write a canonical row --------------------------------------------------------------------------------
 
--- Reads pg_temp.incoming_<entity> (shaped like the table: what the rows should be) and pg_temp.affected_<entity> (the scope
--- columns: which rows were worked out anew). Rows of the scope that are equal stay untouched, others are inserted, updated
--- or deleted, and the same statement writes the change feed. A row whose primary key changes (it moves to another contact)
--- is deleted and inserted, and is one update in the feed.
+-- Reads pg_temp.incoming_<entity> (shaped like the table: what the rows should be) and pg_temp.affected_<entity> (the
+-- scope columns: which rows were worked out anew). Rows of the scope that are equal stay untouched, others are inserted,
+-- updated or deleted, and the same statement writes the change feed. A row whose primary key changes (it moves to
+-- another contact) is deleted and inserted, and is one update in the feed.
 create function canonical.merge(entity text, scope_columns text[], key_columns text[], run bigint) returns bigint
 language plpgsql as $$
 declare
@@ -261,7 +261,7 @@ end
 $$;
 comment on function canonical.merge is 'Writes what differs between pg_temp.incoming_<entity> and a canonical table, and the change feed with it';
 
--- Marts ---------------------------------------------------------------------------------------------------------------------
+-- Marts ---------------------------------------------------------------------------------------------------------------
 
 create schema marts;
 comment on schema marts is 'Views for analysts over the canonical tables';

@@ -1,10 +1,14 @@
 -- The snapshot's frame: when it is, which database, and up to which run every change is in it. $1 is the archive's own
 -- run, whose earlier stages have committed.
 
+with salted as (
+    select sha256(convert_to('archive:' || value, 'UTF8')) as fingerprint
+    from ops.settings
+    where name = 'identity_salt'
+)
 select
     statement_timestamp() as taken_at,
-    left(encode(sha256(convert_to('archive:' || (select value from ops.settings where name = 'identity_salt'), 'UTF8')), 'hex'), 16)
-        as database,
+    left(encode((select fingerprint from salted), 'hex'), 16) as database,
     coalesce(
         (select min(run_id) - 1 from ops.runs where finished_at is null and run_id <> $1::bigint),
         (select max(run_id) from ops.runs),

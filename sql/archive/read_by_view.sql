@@ -1,5 +1,5 @@
--- The tables that a mart reads, through any number of views and through none of the functions it calls: $1 is the view's
--- schema, $2 its name.
+-- The tables that a mart reads, through any number of views and through none of the functions it calls: $1 is the
+-- view's schema, $2 its name.
 
 with recursive read as (
     select c.oid, c.relkind
@@ -10,7 +10,10 @@ with recursive read as (
     select used.oid, used.relkind
     from read
     join pg_rewrite rule on rule.ev_class = read.oid
-    join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = rule.oid and d.refclassid = 'pg_class'::regclass
+    join pg_depend d
+        on d.classid = 'pg_rewrite'::regclass
+        and d.objid = rule.oid
+        and d.refclassid = 'pg_class'::regclass
     join pg_class used on used.oid = d.refobjid and used.oid <> read.oid
 )
 select n.nspname || '.' || c.relname as entity

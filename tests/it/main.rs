@@ -8,3 +8,4 @@ mod support;
 mod leases;
 mod migrations;
 mod sandbox_salesmanago;
+mod sql_format;
