@@ -100,32 +100,46 @@ language sql immutable parallel safe as $$
 $$;
 comment on function canonical.as_country is 'ISO 3166-1 alpha-2, upper case; null for anything else';
 
+-- In plpgsql, as the two look-ups below: an SQL function with a from clause is not inlined, and starting one for every row
+-- costs more than all it does.
 create function canonical.as_email(value text) returns text
-language sql immutable parallel safe as $$
+language plpgsql immutable parallel safe as $$
+declare
+    address constant text := lower(canonical.as_text(value));
+begin
     -- RFC 5321: 64 octets before the @, 254 in all. Quoted local parts are left out: no shop and no target takes them.
-    select case
-        when e ~ '^[^[:space:]@"(),:;<>\\\[\]]+@([[:alnum:]]([[:alnum:]-]{0,61}[[:alnum:]])?\.)+[[:alpha:]][[:alnum:]-]*[[:alnum:]]$'
-            and octet_length(split_part(e, '@', 1)) <= 64
-            and octet_length(e) <= 254
-            and e !~ '(^\.|\.\.|\.@)'
-            then e
-    end
-    from lower(canonical.as_text(value)) as e
+    if
+        address ~ '^[^[:space:]@"(),:;<>\\\[\]]+@([[:alnum:]]([[:alnum:]-]{0,61}[[:alnum:]])?\.)+[[:alpha:]][[:alnum:]-]*[[:alnum:]]$'
+        and octet_length(split_part(address, '@', 1)) <= 64
+        and octet_length(address) <= 254
+        and address !~ '(^\.|\.\.|\.@)'
+    then
+        return address;
+    end if;
+    return null;
+end
 $$;
 comment on function canonical.as_email is 'Trimmed and lower-cased; null if it cannot be an address';
 
 create function canonical.e164(raw_phone text, phone_country text) returns text
-language sql stable as $$
-    select e164 from canonical.phones where raw = left(raw_phone, 100) and country = coalesce(phone_country, '')
+language plpgsql stable as $$
+begin
+    if coalesce(raw_phone, '') = '' then
+        return null;
+    end if;
+    return (select p.e164 from canonical.phones p where p.raw = left(raw_phone, 100) and p.country = coalesce(phone_country, ''));
+end
 $$;
 comment on function canonical.e164 is 'The phone in E.164, as the library read it before the mapping began';
 
 create function canonical.decoded(value text) returns text
-language sql stable as $$
-    select case
-        when position('&' in value) = 0 then value
-        else coalesce((select decoded from canonical.decoded_texts where raw_hash = md5(value)::uuid), value)
-    end
+language plpgsql stable as $$
+begin
+    if position('&' in value) = 0 then
+        return value;
+    end if;
+    return coalesce((select t.decoded from canonical.decoded_texts t where t.raw_hash = md5(value)::uuid), value);
+end
 $$;
 comment on function canonical.decoded is 'The text with HTML entities decoded, as the library did before the mapping began';
 
@@ -190,6 +204,9 @@ begin
             entity, run, format(key_text, 'i'), contact_new
         );
         get diagnostics written = row_count;
+        if written > 1000 then
+            execute format('analyze canonical.%I', entity);
+        end if;
         return written;
     end if;
 
@@ -256,6 +273,10 @@ begin
         run
     );
     get diagnostics written = row_count;
+    -- What follows in this transaction is planned for the table as it is now.
+    if written > 1000 then
+        execute format('analyze canonical.%I', entity);
+    end if;
     return written;
 end
 $$;

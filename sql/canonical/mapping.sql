@@ -1,0 +1,13 @@
+-- What a transform knows of the connection it maps; one row, filled by the transform.
+create temp table mapping (
+    connection text not null,
+    platform text not null,
+    run_id bigint not null,
+    -- Staging rows of later runs are mapped; 0 maps everything.
+    since_run bigint not null,
+    settings jsonb not null,
+    default_country text,
+    -- Whether tag names or switches differ from those of the last transform.
+    tags_changed boolean not null,
+    salt text not null
+) on commit drop;

@@ -1,0 +1,54 @@
+-- Consent on WooCommerce records. The core has none (sheet, section 7): it is read from the meta keys that the connection
+-- names, and stays unknown otherwise. An unticked box at the checkout is no withdrawal, so an order can only opt in.
+truncate mapped_consents;
+
+insert into mapped_consents (kind, source_key, channel, state, stated_at)
+with rules as (
+    select
+        rule ->> 'key' as meta_key,
+        coalesce(rule ->> 'channel', 'email') as channel,
+        array(select lower(v) from jsonb_array_elements_text(rule -> 'accepted') v) as accepted,
+        array(select lower(v) from jsonb_array_elements_text(rule -> 'refused') v) as refused,
+        rule ->> 'date_key' as date_key
+    from mapping m, jsonb_array_elements(canonical.as_array(m.settings -> 'consent_meta_keys')) as rule
+),
+records as (
+    select 'account' as kind, source_key, canonical.as_array(payload -> 'meta_data') as entries
+    from source_customers
+    where exists (select from rules)
+    union all
+    select 'order', source_key, canonical.as_array(payload -> 'meta_data')
+    from source_orders
+    where exists (select from rules)
+),
+statements as (
+    select
+        r.kind,
+        r.source_key,
+        rules.channel,
+        case
+            when lower(btrim(entry ->> 'value')) = any (rules.accepted) then 'opt_in'
+            when r.kind = 'account' and lower(btrim(entry ->> 'value')) = any (rules.refused) then 'opt_out'
+        end as state,
+        (
+            select canonical.as_timestamp(replace(d ->> 'value', ' ', 'T'))
+            from jsonb_array_elements(r.entries) d
+            where d ->> 'key' = rules.date_key
+            limit 1
+        ) as stated_at
+    from records r
+    cross join jsonb_array_elements(r.entries) as entry
+    join rules on rules.meta_key = entry ->> 'key'
+)
+-- Where two keys speak of one channel the later statement counts, and the withdrawal when they are equally late.
+select distinct on (kind, source_key, channel)
+    kind,
+    source_key,
+    channel,
+    state,
+    stated_at
+from statements
+where state is not null
+order by kind, source_key, channel, stated_at desc nulls last, state desc;
+
+analyze mapped_consents;

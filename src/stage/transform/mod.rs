@@ -1,0 +1,192 @@
+//! Transform: staging → canonical, by the SQL files in `sql/map/<platform>` and `sql/canonical`.
+//!
+//! One transaction per connection maps the staging rows that changed since the last transform, works out what depends on
+//! them, writes what differs together with the change feed, and moves the watermark. Killed at any instant it has done
+//! nothing; run again it does it all. Only one transform works on a database at a time: contacts of all shops are one
+//! table, and one writer keeps the feed in order.
+//!
+//! Nothing of what a value means may enter here. The only values Rust touches are those that SQL cannot read and a
+//! library can, once per distinct text: see [`readings`].
+
+mod readings;
+
+use crate::stage::Context;
+use crate::store::{Lease, Database};
+use crate::{Error, Kind, Result, sql};
+use serde::Serialize;
+use tokio_postgres::Transaction;
+
+/// The SQL of a transform, in order. `map/` files are the platform's own and may be missing for entities it does not have.
+const STEPS: &[Step] = &[
+    Step::Map("statuses"),
+    Step::Map("categories"),
+    Step::Canonical("10_categories"),
+    Step::Map("products"),
+    Step::Map("product_categories"),
+    Step::Canonical("20_products"),
+    Step::Map("consents"),
+    Step::Map("accounts"),
+    Step::Map("subscribers"),
+    Step::Canonical("30_accounts"),
+    Step::Canonical("sources"),
+    Step::Canonical("40_orders_open"),
+    // Again, for the orders that the step before has added.
+    Step::Map("consents"),
+    Step::Map("orders"),
+    Step::Map("order_items"),
+    Step::Map("buyers"),
+    Step::Canonical("50_buyers"),
+    Step::Canonical("sources"),
+    Step::Canonical("60_orders"),
+    Step::Map("problems"),
+    Step::Canonical("70_contacts"),
+    Step::Canonical("80_tags"),
+    Step::Canonical("90_close"),
+];
+
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Map(&'static str),
+    Canonical(&'static str),
+}
+
+/// What a transform did to one entity.
+#[derive(Debug, Clone, Serialize, PartialEq, Eq)]
+pub struct EntityCounts {
+    /// The canonical table.
+    pub entity: String,
+    /// Rows inserted.
+    pub inserted: i64,
+    /// Rows updated, moved ones included.
+    pub updated: i64,
+    /// Rows deleted.
+    pub deleted: i64,
+}
+
+/// What a transform did.
+#[derive(Debug, Clone, Serialize, PartialEq, Eq)]
+pub struct TransformReport {
+    /// The connection.
+    pub connection: String,
+    /// Staging rows that were mapped.
+    pub mapped: i64,
+    /// What changed, by entity; entities without a change are left out.
+    pub entities: Vec<EntityCounts>,
+    /// Values of this connection that could not be taken as the shop gave them, all told.
+    pub rejects: i64,
+}
+
+/// Maps what changed in each of `connections`. With `full`, everything is mapped again; what is equal is still not written.
+///
+/// # Errors
+/// [`Kind::LeaseHeld`] if another transform works on this database; [`Kind::Database`] with the file that failed;
+/// [`Kind::Interrupted`] when stopped, with nothing done of the connection in hand.
+pub async fn run(ctx: &Context, connections: &[String], full: bool) -> Result<Vec<TransformReport>> {
+    let lease = Lease::take(&ctx.db, &ctx.run, "transform").await?;
+    let mut reports = Vec::new();
+    for connection in connections {
+        let step = ctx.run.step("transform", connection).await?;
+        let report = transform(ctx, &lease, connection, full)
+            .await
+            .map_err(|error| error.context(format_args!("transform of {connection}")))?;
+        step.finish(serde_json::to_value(&report).unwrap_or_default()).await?;
+        reports.push(report);
+    }
+    lease.release().await?;
+    Ok(reports)
+}
+
+async fn transform(ctx: &Context, lease: &Lease, connection: &str, full: bool) -> Result<TransformReport> {
+    let mut client = Database::dedicated(&ctx.db).await?;
+    let transaction = client.transaction().await?;
+    lease.assert(&transaction).await?;
+
+    let Some(platform) = open(&transaction, ctx.run.id, connection, full).await? else {
+        return Ok(TransformReport {
+            connection: connection.to_owned(),
+            mapped: 0,
+            entities: Vec::new(),
+            rejects: rejects(&transaction, connection).await?,
+        });
+    };
+    let meter = ctx.progress.meter(format!("transform {connection}"), Some(STEPS.len() as u64 + 1));
+
+    run_file(&transaction, "canonical/00_open.sql").await?;
+    let mapped: i64 = transaction.query_one(sql::file("canonical/mapped_rows.sql")?, &[]).await?.get(0);
+    meter.note("reading phones and texts");
+    readings::phones(&transaction, &platform, &ctx.stop).await?;
+    readings::texts(&transaction, &platform, &ctx.stop).await?;
+    meter.advance(1);
+
+    for step in STEPS {
+        if ctx.stop.is_cancelled() {
+            return Err(Error::new(Kind::Interrupted, "stopped before it was complete; nothing of it was written")
+                .hint("run the command again; it starts from the same staging rows"));
+        }
+        let path = match step {
+            Step::Map(name) => format!("map/{platform}/{name}.sql"),
+            Step::Canonical(name) => format!("canonical/{name}.sql"),
+        };
+        if matches!(step, Step::Canonical(_)) || sql::exists(&path) {
+            meter.note(path.trim_end_matches(".sql"));
+            run_file(&transaction, &path).await?;
+        }
+        meter.advance(1);
+    }
+
+    let entities = transaction
+        .query(sql::file("canonical/counts.sql")?, &[&ctx.run.id])
+        .await?
+        .iter()
+        .map(|row| EntityCounts { entity: row.get(0), inserted: row.get(1), updated: row.get(2), deleted: row.get(3) })
+        .collect();
+    let report = TransformReport {
+        connection: connection.to_owned(),
+        mapped,
+        entities,
+        rejects: rejects(&transaction, connection).await?,
+    };
+    transaction.commit().await?;
+    meter.finish(format_args!("{mapped} records mapped"));
+    Ok(report)
+}
+
+/// Prepares `pg_temp.mapping` and gives the platform, or nothing where there is nothing to map.
+async fn open(transaction: &Transaction<'_>, run: i64, connection: &str, full: bool) -> Result<Option<String>> {
+    transaction.batch_execute(sql::file("canonical/mapping.sql")?).await?;
+    let row = transaction
+        .query_opt(
+            "insert into mapping
+             select connection, platform, $2, case when $3 or mapped_settings is distinct from settings then 0 else mapped_run end,
+                 settings, settings ->> 'default_country', mapped_settings -> 'tags' is distinct from settings -> 'tags',
+                 (select value from ops.settings where name = 'identity_salt')
+             from ops.connections where connection = $1
+             returning platform, since_run = 0",
+            &[&connection, &run, &full],
+        )
+        .await?;
+    let Some(row) = row else {
+        return Err(Error::new(Kind::Command, "nothing has been extracted from it yet")
+            .hint("run `wharf extract` on the pipeline first"));
+    };
+    let everything: bool = row.get(1);
+    let work: bool = everything || transaction.query_one(sql::file("canonical/any_change.sql")?, &[]).await?.get(0);
+    Ok(work.then(|| row.get(0)))
+}
+
+async fn rejects(transaction: &Transaction<'_>, connection: &str) -> Result<i64> {
+    let row = transaction
+        .query_one("select count(*) from canonical.rejects where connection = $1", &[&connection])
+        .await?;
+    Ok(row.get(0))
+}
+
+async fn run_file(transaction: &Transaction<'_>, path: &str) -> Result<()> {
+    let started = std::time::Instant::now();
+    transaction
+        .batch_execute(sql::file(path)?)
+        .await
+        .map_err(|error| Error::from(error).context(format_args!("sql/{path}")))?;
+    tracing::debug!(path, elapsed = ?started.elapsed(), "ran");
+    Ok(())
+}
