@@ -2,6 +2,7 @@
 //! any instant; the next run continues.
 
 pub mod archive;
+pub mod transform;
 
 use crate::progress::Progress;
 use crate::store::{Database, Run};

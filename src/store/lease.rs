@@ -8,7 +8,6 @@
 use super::Database;
 use super::run::{Run, close_dead, holder};
 use crate::{Error, Kind, Result, sql};
-use deadpool_postgres::GenericClient;
 use std::fmt;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
@@ -58,7 +57,7 @@ impl Lease {
     ///
     /// # Errors
     /// [`Kind::LeaseLost`].
-    pub async fn assert(&self, transaction: &impl GenericClient) -> Result<()> {
+    pub async fn assert(&self, transaction: &tokio_postgres::Transaction<'_>) -> Result<()> {
         transaction.execute("select ops.assert_lease($1, $2)", &[&self.name, &self.token]).await?;
         Ok(())
     }

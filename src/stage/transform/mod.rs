@@ -11,7 +11,7 @@
 mod readings;
 
 use crate::stage::Context;
-use crate::store::{Lease, Database};
+use crate::store::Lease;
 use crate::{Error, Kind, Result, sql};
 use serde::Serialize;
 use tokio_postgres::Transaction;
@@ -97,9 +97,11 @@ pub async fn run(ctx: &Context, connections: &[String], full: bool) -> Result<Ve
 }
 
 async fn transform(ctx: &Context, lease: &Lease, connection: &str, full: bool) -> Result<TransformReport> {
-    let mut client = Database::dedicated(&ctx.db).await?;
+    let mut client = ctx.db.dedicated().await?;
     let transaction = client.transaction().await?;
     lease.assert(&transaction).await?;
+    // Compiling these statements takes longer than it saves.
+    transaction.batch_execute("set local jit = off").await?;
 
     let Some(platform) = open(&transaction, ctx.run.id, connection, full).await? else {
         return Ok(TransformReport {
@@ -175,9 +177,8 @@ async fn open(transaction: &Transaction<'_>, run: i64, connection: &str, full: b
 }
 
 async fn rejects(transaction: &Transaction<'_>, connection: &str) -> Result<i64> {
-    let row = transaction
-        .query_one("select count(*) from canonical.rejects where connection = $1", &[&connection])
-        .await?;
+    let row =
+        transaction.query_one("select count(*) from canonical.rejects where connection = $1", &[&connection]).await?;
     Ok(row.get(0))
 }
 
