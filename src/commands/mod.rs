@@ -3,6 +3,8 @@
 //! A verb is a file with `pub struct Args` (clap; its doc comment is the help text, its `after_long_help` has examples)
 //! and `pub async fn run(global: &Global, args: Args) -> Result<Exit>`, and one line in each of the three lists below.
 
+pub mod check;
+pub mod init;
 pub mod schema;
 
 use crate::error::Exit;
@@ -71,12 +73,16 @@ pub struct Options {
 #[derive(Debug, Subcommand)]
 #[expect(missing_docs, reason = "a doc comment here would replace the help text")]
 pub enum Verb {
+    Init(init::Args),
+    Check(check::Args),
     Schema(schema::Args),
 }
 
 impl Verb {
     async fn run(self, global: &Global) -> Result<Exit> {
         match self {
+            Verb::Init(args) => init::run(global, args).await,
+            Verb::Check(args) => check::run(global, args).await,
             Verb::Schema(args) => schema::run(global, args).await,
         }
     }

@@ -9,6 +9,7 @@ pub mod mistakes;
 pub mod pipeline;
 mod rules;
 pub mod schema;
+pub mod template;
 mod tree;
 mod validate;
 pub mod variables;

@@ -23,7 +23,7 @@ pub struct TargetPlatform {
     pub credentials: &'static str,
     /// The JSON Schema of its own keys; their doc comments are the reference.
     pub schema: fn() -> schemars::Schema,
-    /// The lines of an account's own keys for `wharf init`: YAML, not indented, `#` before what is optional.
+    /// The lines of an account for `wharf init`, `base_url` first: YAML, not indented, `# ` before what is optional.
     pub example: &'static str,
     /// Checks values that the schema cannot.
     pub inspect: fn(&PlatformSettings) -> Vec<Remark>,
