@@ -2,10 +2,14 @@
 //!
 //! A verb is a file with `pub struct Args` (clap; its doc comment is the help text, its `after_long_help` has examples)
 //! and `pub async fn run(global: &Global, args: Args) -> Result<Exit>`, and one line in each of the three lists below.
+//! A verb that works on a pipeline flattens [`PipelineFile`] into its arguments and does its work in [`with_pipeline`].
 
 pub mod check;
 pub mod init;
+mod pipeline;
 pub mod schema;
+
+pub use pipeline::{PipelineFile, load, open_database, with_database, with_pipeline, with_run};
 
 use crate::error::Exit;
 use crate::printer::{Printer, Verbosity};
@@ -18,22 +22,25 @@ use tokio_util::sync::CancellationToken;
 
 const AFTER_HELP: &str = "\
 A first walk:
-  wharf demo --small                                   everything, on sandbox platforms, in seconds
-  wharf init woocommerce salesmanago --out shop.yaml   a commented pipeline file to fill in
-  wharf check shop.yaml                                are file and credentials right? changes nothing
-  wharf extract shop.yaml && wharf transform shop.yaml read the shop
-  wharf plan shop.yaml                                 what would be sent? changes nothing
-  wharf run shop.yaml                                  all stages; again and again, only what changed moves
+  wharf demo --small                           all of it on sandbox platforms, in seconds
+  wharf init woocommerce salesmanago -o a.yaml write a commented pipeline file to fill in
+  wharf check a.yaml                           test file and credentials; changes nothing
+  wharf extract a.yaml                         read the shop into the database
+  wharf transform a.yaml                       say what it means
+  wharf plan a.yaml                            show what would be sent; changes nothing
+  wharf run a.yaml                             all stages; again, only what changed moves
 
-The database: --database-url or DATABASE_URL; with neither, wharf starts its own private PostgreSQL below WHARF_HOME.
-Logs: WHARF_LOG takes filters such as wharf=debug. Colours: NO_COLOR turns them off. Proxies: HTTPS_PROXY, NO_PROXY.
+Database: --database-url or DATABASE_URL; with neither, wharf starts its own private
+  PostgreSQL below WHARF_HOME (wharf db --help).
+Environment: WHARF_LOG takes log filters such as wharf=debug, NO_COLOR turns colours off,
+  HTTPS_PROXY and NO_PROXY are respected.
 
 Exit codes:
   0  done
   1  anything that no other code names
   2  bad command, pipeline file or credentials
-  3  done, but some records were rejected: wharf rejects
-  4  stopped early (target down, window closed, interrupted): run the command again, it continues";
+  3  done, but some records were rejected (wharf rejects)
+  4  stopped early: target down, window closed, interrupted; run it again, it continues";
 
 /// Moves customers, orders, products and categories from shops to marketing and CRM platforms.
 ///

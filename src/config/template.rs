@@ -147,7 +147,7 @@ mod tests {
                     let is_key = text.strip_prefix("# ").is_some_and(|text| {
                         let key = text.trim_start_matches([' ', '-']).split(':').next().unwrap_or_default();
                         let like_a_key = key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-                        !text.starts_with("- ") && text.contains(':') && like_a_key || text.starts_with("  ")
+                        !text.starts_with("- ") && text.contains(':') && like_a_key
                     });
                     if is_key { line.replacen("# ", "", 1) } else { line.to_owned() }
                 })

@@ -1,0 +1,113 @@
+//! What commands on a pipeline share: the file is read, the database opened, a run begun, the work done, the run ended
+//! with its outcome.
+
+use super::Global;
+use crate::config::{self, Loaded, Pipeline};
+use crate::error::Exit;
+use crate::stage::Context;
+use crate::store::{Database, DatabaseLocation, Outcome, Run};
+use crate::{Error, Kind, Result};
+use std::path::{Path, PathBuf};
+
+/// The argument of every command on a pipeline; flatten it into the verb's own.
+#[derive(Debug, Clone, clap::Args)]
+pub struct PipelineFile {
+    /// The pipeline file (YAML); `wharf init` writes one
+    #[arg(value_name = "PIPELINE")]
+    pub pipeline: PathBuf,
+}
+
+/// Reads a pipeline file and says what is worth a look in it.
+///
+/// # Errors
+/// [`Kind::PipelineFile`] with all mistakes.
+pub fn load(global: &Global, path: &Path) -> Result<Pipeline> {
+    let Loaded { pipeline, warnings } = config::load(path)?;
+    warnings.iter().for_each(|warning| global.printer.warning(warning));
+    Ok(pipeline)
+}
+
+/// Opens the database that the global options name: connects or starts the private server, migrates.
+///
+/// # Errors
+/// Those of [`Database::open`].
+pub async fn open_database(global: &Global) -> Result<Database> {
+    Database::open(&DatabaseLocation::from_options(global.database_url())?).await
+}
+
+/// Reads the pipeline, opens the database and does `work` as a run called `command` (extract, transform, …).
+///
+/// # Errors
+/// Those of the file, the database and the work; the run is ended with them.
+pub async fn with_pipeline<Work, Done>(global: &Global, path: &Path, command: &str, work: Work) -> Result<Exit>
+where
+    Work: FnOnce(Context, Pipeline) -> Done,
+    Done: Future<Output = Result<Exit>>,
+{
+    let pipeline = load(global, path)?;
+    with_database(global, async |db| {
+        let name = pipeline.name.clone();
+        with_run(global, &db, &name, command, |context| work(context, pipeline)).await
+    })
+    .await
+}
+
+/// Opens the database, does `work`, and closes it whatever came of it.
+///
+/// # Errors
+/// Those of the database and the work.
+pub async fn with_database<T>(global: &Global, work: impl AsyncFnOnce(Database) -> Result<T>) -> Result<T> {
+    let db = open_database(global).await?;
+    let result = work(db.clone()).await;
+    db.close().await;
+    result
+}
+
+/// Does `work` as a run of `pipeline`: begins it, and ends it with what came of the work.
+///
+/// # Errors
+/// Those of the database and the work; [`Kind::Interrupted`] before anything is begun if a stop was asked for.
+pub async fn with_run<Work, Done>(
+    global: &Global,
+    db: &Database,
+    pipeline: &str,
+    command: &str,
+    work: Work,
+) -> Result<Exit>
+where
+    Work: FnOnce(Context) -> Done,
+    Done: Future<Output = Result<Exit>>,
+{
+    if global.stop.is_cancelled() {
+        return Err(Error::new(Kind::Interrupted, "stopped on request, before anything was begun"));
+    }
+    let run = Run::begin(db, pipeline, command).await?;
+    let context =
+        Context { db: db.clone(), run: run.clone(), progress: global.progress.clone(), stop: global.stop.clone() };
+    let result = work(context).await;
+    let ended = run.finish(outcome(&result), result.as_ref().err()).await;
+    match (result, ended) {
+        (Ok(exit), Ok(())) => Ok(exit),
+        (Ok(_), Err(error)) => Err(error.context("the work is done, but the end of the run could not be noted")),
+        (Err(error), ended) => {
+            // The run is closed as died by whoever comes next; the work's error is the one that matters.
+            if let Err(not_noted) = ended {
+                tracing::warn!("the end of the run could not be noted: {not_noted}");
+            }
+            Err(error)
+        }
+    }
+}
+
+fn outcome(result: &Result<Exit>) -> Outcome {
+    let exit = match result {
+        Ok(exit) => *exit,
+        Err(error) => error.kind().exit(),
+    };
+    match exit {
+        Exit::Done => Outcome::Done,
+        Exit::Rejected => Outcome::Rejects,
+        Exit::Stopped => Outcome::Stopped,
+        Exit::Failure | Exit::BadInput => Outcome::Failed,
+    }
+}
