@@ -163,7 +163,10 @@ impl Client {
 
     /// Waits as long as policy and platform want before the next attempt, or gives the failure back as the call's end.
     async fn pause(&self, mut attempt: Attempt, failure: Failure) -> Result<Attempt, Failure> {
-        let policy = retry::RetryPolicy { attempts: attempt.spec.attempts, ..self.0.options.retry };
+        let (impatient_of, fewer) = attempt.spec.impatience;
+        let is_impatient = failure.status().is_some_and(|status| impatient_of.contains(&status));
+        let attempts = if is_impatient { fewer.min(attempt.spec.attempts) } else { attempt.spec.attempts };
+        let policy = retry::RetryPolicy { attempts, ..self.0.options.retry };
         let asked = failure.asked();
         if let Some(asked) = asked {
             self.0.pacer.hold(asked.min(retry::LONGEST_MEANT));
@@ -273,6 +276,8 @@ struct Spec {
     auth: Arc<Auth>,
     idempotency: Idempotency,
     attempts: u32,
+    /// Statuses after which another call is worth more than patience, and how many attempts end so.
+    impatience: (&'static [u16], u32),
     mistake: Option<&'static str>,
 }
 
@@ -304,8 +309,18 @@ impl Call {
     fn new(client: Client, method: Method, url: Url, idempotency: Idempotency) -> Self {
         let options = client.options();
         let (auth, attempts) = (Arc::new(options.auth.clone()), options.retry.attempts);
-        let headers = HeaderMap::new();
-        Self { client, spec: Spec { method, url, headers, body: None, auth, idempotency, attempts, mistake: None } }
+        let spec = Spec {
+            method,
+            url,
+            headers: HeaderMap::new(),
+            body: None,
+            auth,
+            idempotency,
+            attempts,
+            impatience: (&[], u32::MAX),
+            mistake: None,
+        };
+        Self { client, spec }
     }
 
     /// Adds a query parameter. Under OAuth 1.0a a name ending in `[]` is numbered.
@@ -342,6 +357,12 @@ impl Call {
     /// At most this many attempts; checks are better quick than patient.
     pub fn attempts(mut self, attempts: u32) -> Self {
         self.spec.attempts = attempts.max(1);
+        self
+    }
+
+    /// Fewer attempts after these statuses, for callers who would rather ask otherwise then: for fewer rows, say.
+    pub fn attempts_after(mut self, statuses: &'static [u16], attempts: u32) -> Self {
+        self.spec.impatience = (statuses, attempts.max(1));
         self
     }
 

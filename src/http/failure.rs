@@ -159,6 +159,13 @@ impl Failure {
     }
 }
 
+impl From<Error> for Failure {
+    /// A mistake found before anything was sent.
+    fn from(error: Error) -> Self {
+        Self::before_sending(error)
+    }
+}
+
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         failure.0.error
