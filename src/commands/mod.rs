@@ -5,6 +5,7 @@
 //! A verb that works on a pipeline flattens [`PipelineFile`] into its arguments and does its work in [`with_pipeline`].
 
 pub mod check;
+pub mod db;
 pub mod init;
 mod pipeline;
 pub mod schema;
@@ -82,6 +83,7 @@ pub struct Options {
 pub enum Verb {
     Init(init::Args),
     Check(check::Args),
+    Db(db::Args),
     Schema(schema::Args),
 }
 
@@ -90,6 +92,7 @@ impl Verb {
         match self {
             Verb::Init(args) => init::run(global, args).await,
             Verb::Check(args) => check::run(global, args).await,
+            Verb::Db(args) => db::run(global, args).await,
             Verb::Schema(args) => schema::run(global, args).await,
         }
     }
@@ -176,8 +179,14 @@ pub fn parse(arguments: &[OsString]) -> std::result::Result<Cli, Exit> {
 
 /// The first Ctrl-C or SIGTERM asks the stages to stop, the second ends the process.
 async fn watch_signals(global: Global) {
-    if !next_signal().await {
-        return;
+    loop {
+        if !next_signal().await {
+            return;
+        }
+        // psql cancels its statement by itself.
+        if !db::psql_has_the_terminal() {
+            break;
+        }
     }
     global.printer.warning("stopping after the batch in hand; press again to stop at once");
     global.stop.cancel();

@@ -169,7 +169,7 @@ fn join(base: Option<&str>, parameters: &[(String, String)]) -> String {
         Some(base) => {
             let query: Vec<_> =
                 parameters.iter().map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, PART))).collect();
-            format!("{base}?{}", query.join("&"))
+            if query.is_empty() { base.to_owned() } else { format!("{base}?{}", query.join("&")) }
         }
         None => {
             let words: Vec<_> = parameters
@@ -201,6 +201,37 @@ fn shown(config: &Config) -> String {
     format!("postgresql://{user}{place}/{}", config.get_dbname().unwrap_or_default())
 }
 
+/// The connection string without its password, and the password: for starting psql, which takes it from the environment.
+///
+/// # Errors
+/// [`Kind::Command`] if the string cannot be read.
+pub fn without_password(text: &str) -> Result<(String, Option<String>)> {
+    let (base, mut parameters) = split(text.trim())?;
+    let mut password = None;
+    parameters.retain(|(name, value)| {
+        let is_password = name == "password";
+        if is_password {
+            password = Some(value.clone());
+        }
+        !is_password
+    });
+    let base = match base {
+        Some(base) => {
+            let (scheme, rest) = base.split_once("://").ok_or_else(|| wrong("the connection string has no scheme"))?;
+            let credentials = rest.split_once('@').and_then(|(user, place)| Some((user.split_once(':')?, place)));
+            match credentials {
+                Some(((user, secret), place)) => {
+                    password = Some(percent_decode_str(secret).decode_utf8_lossy().into_owned());
+                    Some(format!("{scheme}://{user}@{place}"))
+                }
+                None => Some(base),
+            }
+        }
+        None => None,
+    };
+    Ok((join(base.as_deref(), &parameters), password))
+}
+
 /// A URL that psql and BI tools take for a server on a Unix socket. The user is a parameter, because strict URL parsers
 /// refuse a user without a host.
 pub(crate) fn socket_url(user: &str, database: &str, folder: &str, port: u16) -> String {
@@ -229,6 +260,27 @@ mod tests {
             assert!(!address.shown.contains("s3cret"), "{}", address.shown);
             assert!(address.shown.starts_with("postgresql://ann@db.example:"), "{}", address.shown);
         }
+    }
+
+    #[test]
+    fn psql_gets_the_string_without_the_password_and_with_all_the_rest() {
+        let taken = |text| without_password(text).unwrap();
+        assert_eq!(
+            taken("postgresql://ann:s%33cret@db.example/shop?sslmode=verify-full&gssencmode=disable"),
+            (
+                "postgresql://ann@db.example/shop?sslmode=verify-full&gssencmode=disable".to_owned(),
+                Some("s3cret".to_owned())
+            )
+        );
+        assert_eq!(
+            taken("postgresql://db.example/shop?user=ann&password=s3cret"),
+            ("postgresql://db.example/shop?user=ann".to_owned(), Some("s3cret".to_owned()))
+        );
+        assert_eq!(
+            taken("host=db.example password='s3 cret'"),
+            ("host='db.example'".to_owned(), Some("s3 cret".to_owned()))
+        );
+        assert_eq!(taken("postgresql://db.example:5433/shop"), ("postgresql://db.example:5433/shop".to_owned(), None));
     }
 
     #[test]

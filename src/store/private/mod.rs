@@ -66,6 +66,7 @@ pub struct PrivateServer {
     users: Option<File>,
     socket_folder: String,
     port: u16,
+    listens: bool,
 }
 
 /// What there is of a private server, without starting it.
@@ -110,13 +111,18 @@ impl PrivateServer {
     /// [`Kind::PrivatePostgres`] if the password's file cannot be read.
     pub fn public_url(&self) -> Result<String> {
         match listen_address(&self.layout)? {
-            Some(address) => {
+            Some(address) if self.listens => {
                 let path = self.layout.password();
                 let password = std::fs::read_to_string(&path).map_err(|error| cannot("read", &path, error))?;
                 Ok(tcp_url(ROLE, password.trim(), &address.ip().to_string(), address.port(), DATABASE))
             }
-            None => Ok(self.url()),
+            _ => Ok(self.url()),
         }
+    }
+
+    /// Whether the server listens on TCP too.
+    pub fn listens(&self) -> bool {
+        self.listens
     }
 
     /// Folder of the programs beside the running server, for psql.
@@ -299,7 +305,13 @@ fn join(home: &Path) -> Result<PrivateServer> {
         Some(file) => file,
         None => start(&layout)?,
     };
-    Ok(PrivateServer { layout, users: Some(users), socket_folder: file.socket_folder, port: file.port })
+    Ok(PrivateServer {
+        layout,
+        users: Some(users),
+        socket_folder: file.socket_folder,
+        port: file.port,
+        listens: file.listens,
+    })
 }
 
 /// Waits for another process that starts or stops the server, telling the user if that takes longer.
@@ -327,10 +339,19 @@ fn start(layout: &Layout) -> Result<PidFile> {
     let socket_folder = layout.socket_folder(port)?;
     postmaster::clear_remains(layout, &socket_folder)?;
     let machine = settings::Machine::look(programs.major, has_lz4(layout, &programs));
-    let host = listen.map(|address| address.ip().to_string());
+    let host = listen.filter(is_free).map(|address| address.ip().to_string());
     settings::write(layout, &settings::postgresql_conf(layout, &socket_folder, port, host.as_deref(), &machine))?;
     tracing::debug!("starting PostgreSQL {} in {}", programs.major, layout.data().display());
     postmaster::start(layout, &programs)
+}
+
+/// A port that another program has taken meanwhile must not keep the server from starting.
+fn is_free(address: &SocketAddr) -> bool {
+    let attempt = std::net::TcpListener::bind(address);
+    if let Err(error) = &attempt {
+        tracing::warn!("the private server does not listen on {address}: {error}");
+    }
+    attempt.is_ok()
 }
 
 /// Leaves the server; `users` is the lock of the one who leaves.

@@ -35,6 +35,8 @@ pub struct PidFile {
     pub port: u16,
     /// Folder of the socket; empty while the server is starting.
     pub socket_folder: String,
+    /// Whether it listens on TCP too.
+    pub listens: bool,
     is_ready: bool,
 }
 
@@ -45,6 +47,7 @@ impl PidFile {
             pid: lines.first()?.parse().ok().filter(|pid| *pid > 1)?,
             port: lines.get(3)?.parse().ok()?,
             socket_folder: lines.get(4).copied().unwrap_or_default().to_owned(),
+            listens: lines.get(5).is_some_and(|address| !address.is_empty()),
             is_ready: lines.get(7) == Some(&"ready"),
         })
     }
@@ -290,7 +293,7 @@ mod tests {
         assert_eq!((file.pid, file.port, file.socket_folder.as_str(), file.is_ready), (4711, 5432, "", false));
         let ready = "4711\n/data\n1700000000\n5433\n/run/x\n127.0.0.1\n  5432001   5\nready   \n";
         let file = PidFile::parse(ready).unwrap();
-        assert_eq!((file.port, file.socket_folder.as_str(), file.is_ready), (5433, "/run/x", true));
+        assert_eq!((file.port, file.socket_folder.as_str(), file.listens, file.is_ready), (5433, "/run/x", true, true));
         assert_eq!(PidFile::parse(""), None);
         assert_eq!(PidFile::parse("-4711\n/data\n1\n5432\n"), None);
     }

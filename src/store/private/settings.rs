@@ -86,7 +86,10 @@ pub fn postgresql_conf(
     set("log_min_error_statement", "'panic'".into());
     set("log_checkpoints", "off".into());
     set("log_line_prefix", "'%m [%p] '".into());
-    set("include_if_exists", quoted(&layout.local_conf().to_string_lossy()));
+    // Last, so that it wins. PostgreSQL logs a line whenever an optional file is missing.
+    if layout.local_conf().exists() {
+        set("include", quoted(&layout.local_conf().to_string_lossy()));
+    }
     conf
 }
 
@@ -151,7 +154,6 @@ mod tests {
             "shared_buffers = '512MB'",
             "wal_compression = on",
             "default_toast_compression = 'lz4'",
-            "include_if_exists = '/home/o''neil/wharf/postgres/local.conf'",
         ] {
             assert!(conf.lines().any(|found| found == line), "{line} is missing in\n{conf}");
         }
