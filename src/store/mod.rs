@@ -14,6 +14,8 @@ pub mod lease;
 pub mod migrate;
 pub mod private;
 pub mod run;
+pub mod staging;
+pub mod storable;
 pub mod tls;
 
 pub use database::{Database, DatabaseLocation};
