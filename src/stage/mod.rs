@@ -2,6 +2,7 @@
 //! any instant; the next run continues.
 
 pub mod archive;
+pub mod extract;
 pub mod transform;
 
 use crate::progress::Progress;

@@ -6,9 +6,11 @@
 //! - [`private`]: a PostgreSQL of Wharf's own, started and stopped as needed;
 //! - [`migrate`]: brings the schemas up to this program, and refuses newer ones;
 //! - [`run`]: what a command did, as rows that analysts can read;
+//! - [`staging`], [`storable`], [`cursor`] and [`walk_keys`]: what was read of shops, how far, and what is gone there;
 //! - [`lease`]: only one process works on a thing at a time, and one that was cut off cannot commit.
 
 pub mod address;
+pub mod cursor;
 pub mod database;
 pub mod lease;
 pub mod migrate;
@@ -17,6 +19,7 @@ pub mod run;
 pub mod staging;
 pub mod storable;
 pub mod tls;
+pub mod walk_keys;
 
 pub use database::{Database, DatabaseLocation};
 pub use lease::Lease;

@@ -295,8 +295,7 @@ impl Landing {
         if keys.is_empty() {
             return Ok(HashMap::new());
         }
-        let rows =
-            tx.query_typed(&self.known, &[(&self.connection, Type::TEXT), (&keys, Type::TEXT_ARRAY)]).await?;
+        let rows = tx.query_typed(&self.known, &[(&self.connection, Type::TEXT), (&keys, Type::TEXT_ARRAY)]).await?;
         rows.iter()
             .map(|row| {
                 let known = Known {
@@ -597,13 +596,17 @@ mod tests {
 
     #[test]
     fn of_two_equally_new_records_the_last_wins() {
-        assert_eq!(kept(vec![record("1", Some(5), "a"), record("2", None, "x"), record("1", Some(5), "b")]), ["x", "b"]);
+        assert_eq!(
+            kept(vec![record("1", Some(5), "a"), record("2", None, "x"), record("1", Some(5), "b")]),
+            ["x", "b"]
+        );
         assert_eq!(kept(vec![record("1", None, "a"), record("1", None, "b")]), ["b"]);
     }
 
     #[test]
     fn repeated_records_are_counted() {
-        let records = vec![record("1", None, "a"), record("1", None, "b"), record("1", None, "c"), record("2", None, "d")];
+        let records =
+            vec![record("1", None, "a"), record("1", None, "b"), record("1", None, "c"), record("2", None, "d")];
         assert_eq!(newest_of_each_key(records).1, 2);
     }
 

@@ -1,0 +1,281 @@
+//! Asking for pages, one page ahead of the storing.
+//!
+//! A task of its own walks from page to page, cuts keys out of the records and hands them over in small lots through a
+//! channel that holds two of them: while one page is being stored the next is being received, and no more than that is in
+//! memory. Nothing here touches staging; what a page was worth is decided where it is stored.
+
+use crate::error::Kind;
+use crate::source::{Next, PageRequest, Position, Source, StreamSpec, Walk};
+use crate::stage::extract::parents::Parents;
+use crate::store::staging::{Record, Reject, RejectCode};
+use crate::store::storable::storable;
+use crate::{Error, Result};
+use bytes::Bytes;
+use futures::StreamExt;
+use serde::de::IgnoredAny;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::task::JoinSet;
+
+/// Lots in the channel.
+const AHEAD: usize = 2;
+/// A lot ends with this many bytes or records.
+const LOT_BYTES: usize = 512 << 10;
+const LOT_RECORDS: usize = 200;
+/// How often a page that broke off is asked for again; the HTTP client has its own tries before a body begins.
+const TRIES: u32 = 4;
+/// The pause before the second try; it doubles with each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// No platform makes us wait longer than this within a walk; it is continued later instead.
+const LONGEST_PAUSE: Duration = Duration::from_secs(120);
+/// So many parents in a row whose lists are refused are no coincidence.
+const REFUSED_IN_A_ROW: u32 = 3;
+
+/// Where a walk stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Standing {
+    /// The parent whose list is being walked.
+    pub parent: Option<Arc<str>>,
+    /// The page to ask for next.
+    pub position: Position,
+    /// Nothing is left to ask for.
+    pub complete: bool,
+}
+
+/// What the task hands over.
+#[derive(Debug)]
+pub enum Arrival {
+    /// A page begins. How many records the walk has, where the platform tells.
+    Page { total: Option<u64> },
+    /// Some records of the page.
+    Lot(Vec<Received>),
+    /// The page has been read to its end.
+    PageEnd {
+        /// The parent whose list ended with this page.
+        list_ended: Option<Arc<str>>,
+        /// What comes next.
+        next: Standing,
+    },
+    /// The page broke off and will be asked for again.
+    Again(Error),
+    /// The platform refuses the list of this parent; the walk goes on without it.
+    ListRefused {
+        /// Why.
+        error: Error,
+        /// What comes next.
+        next: Standing,
+    },
+    /// The walk cannot go on.
+    Failed(Error),
+}
+
+/// One record of a page, with or without a key.
+#[derive(Debug)]
+pub enum Received {
+    /// It has a key.
+    Record(Record),
+    /// It has none, or is not JSON.
+    Reject(Reject),
+}
+
+impl Received {
+    fn len(&self) -> usize {
+        match self {
+            Received::Record(record) => record.raw.len(),
+            Received::Reject(reject) => reject.raw.len(),
+        }
+    }
+}
+
+/// The task at work. Dropped, it ends.
+pub struct Arrivals {
+    receiver: Receiver<Arrival>,
+    _task: JoinSet<()>,
+}
+
+impl Arrivals {
+    /// The next arrival; the task always ends with the page that completes the walk, or with [`Arrival::Failed`].
+    pub async fn next(&mut self) -> Arrival {
+        let gone = || Arrival::Failed(Error::new(Kind::Internal, "the task that asks for pages ended too early"));
+        self.receiver.recv().await.unwrap_or_else(gone)
+    }
+}
+
+/// Begins to ask for pages from `standing` on. `parents` for a list with parents.
+pub fn start(
+    source: Arc<dyn Source>,
+    stream: StreamSpec,
+    walk: Walk,
+    standing: Standing,
+    parents: Option<Parents>,
+) -> Arrivals {
+    let (sender, receiver) = channel(AHEAD);
+    let fetch = Fetch { source, stream, walk, parents, sender, refused: 0 };
+    let mut task = JoinSet::new();
+    task.spawn(fetch.run(standing));
+    Arrivals { receiver, _task: task }
+}
+
+struct Fetch {
+    source: Arc<dyn Source>,
+    stream: StreamSpec,
+    walk: Walk,
+    parents: Option<Parents>,
+    sender: Sender<Arrival>,
+    refused: u32,
+}
+
+/// Why a page did not come to its end.
+enum Broken {
+    /// The storing side has ended; nobody is interested any more.
+    Unwanted,
+    /// Another try may help: the body ended in the middle.
+    InBody(Error),
+    /// The HTTP client has tried what could be tried.
+    Failed(Error),
+}
+
+impl Fetch {
+    async fn run(mut self, standing: Standing) {
+        if let Err(Broken::InBody(error) | Broken::Failed(error)) = self.walk(standing).await {
+            let _ = self.sender.send(Arrival::Failed(error)).await;
+        }
+    }
+
+    async fn walk(&mut self, mut standing: Standing) -> Result<(), Broken> {
+        if let Some(parents) = &mut self.parents {
+            let first = parents.from(standing.parent.as_deref()).await.map_err(Broken::Failed)?;
+            if first != standing.parent {
+                standing.position = Position::Null;
+            }
+            standing.parent = first;
+            if standing.parent.is_none() {
+                let next = Standing { parent: None, position: Position::Null, complete: true };
+                return self.send(Arrival::PageEnd { list_ended: None, next }).await;
+            }
+        }
+        while !standing.complete {
+            let arrival = match self.page_with_tries(&standing).await {
+                Ok(Next::Page(position)) => {
+                    let next = Standing { position, ..standing.clone() };
+                    Arrival::PageEnd { list_ended: None, next }
+                }
+                Ok(Next::End) => {
+                    self.refused = 0;
+                    Arrival::PageEnd { list_ended: standing.parent.clone(), next: self.after_list().await? }
+                }
+                Err(Broken::Failed(error)) if self.may_skip(&error) => {
+                    Arrival::ListRefused { error, next: self.after_list().await? }
+                }
+                Err(broken) => return Err(broken),
+            };
+            if let Arrival::PageEnd { next, .. } | Arrival::ListRefused { next, .. } = &arrival {
+                standing = next.clone();
+            }
+            self.send(arrival).await?;
+        }
+        Ok(())
+    }
+
+    /// A parent may vanish while the lists of others are walked; then the platform does not know it any more.
+    fn may_skip(&mut self, error: &Error) -> bool {
+        if self.parents.is_none() || error.kind() != Kind::Refused {
+            return false;
+        }
+        self.refused += 1;
+        self.refused < REFUSED_IN_A_ROW
+    }
+
+    /// Where to go after the end of a list.
+    async fn after_list(&mut self) -> Result<Standing, Broken> {
+        let parent = match &mut self.parents {
+            Some(parents) => parents.next().await.map_err(Broken::Failed)?,
+            None => None,
+        };
+        Ok(Standing { complete: parent.is_none(), parent, position: Position::Null })
+    }
+
+    async fn page_with_tries(&self, standing: &Standing) -> Result<Next, Broken> {
+        let mut pause = FIRST_PAUSE;
+        let mut tries = 1;
+        loop {
+            let error = match self.page(standing).await {
+                Err(Broken::InBody(error)) if tries < TRIES && error.kind().is_retryable() => error,
+                result => return result,
+            };
+            let wait = error.wait().unwrap_or(pause.mul_f64(rand::random_range(0.5..1.0)));
+            if wait > LONGEST_PAUSE {
+                return Err(Broken::Failed(error));
+            }
+            self.send(Arrival::Again(error)).await?;
+            tokio::time::sleep(wait).await;
+            pause *= 2;
+            tries += 1;
+        }
+    }
+
+    /// Asks for one page and hands its records over.
+    async fn page(&self, standing: &Standing) -> Result<Next, Broken> {
+        let request = PageRequest {
+            stream: &self.stream,
+            walk: &self.walk,
+            parent: standing.parent.as_deref(),
+            position: &standing.position,
+        };
+        let mut page = match self.source.page(&request).await {
+            Ok(page) => page,
+            Err(error) if error.kind() == Kind::Truncated => return Err(Broken::InBody(error)),
+            Err(error) => return Err(Broken::Failed(error)),
+        };
+        self.send(Arrival::Page { total: page.total }).await?;
+        let mut records = 0;
+        let mut lot = Vec::new();
+        let mut lot_bytes = 0;
+        let ended = loop {
+            match page.records.next().await {
+                None => break Ok(()),
+                Some(Err(error)) => break Err(Broken::InBody(error)),
+                Some(Ok(raw)) => {
+                    let received = self.receive(raw, standing);
+                    records += 1;
+                    lot_bytes += received.len();
+                    lot.push(received);
+                }
+            }
+            if lot_bytes >= LOT_BYTES || lot.len() >= LOT_RECORDS {
+                self.send(Arrival::Lot(std::mem::take(&mut lot))).await?;
+                lot_bytes = 0;
+            }
+        };
+        // What arrived whole is kept, even if the page ends in the middle.
+        if !lot.is_empty() {
+            self.send(Arrival::Lot(lot)).await?;
+        }
+        ended?;
+        self.source.next(&request, &page.meta, records).map_err(Broken::Failed)
+    }
+
+    fn receive(&self, raw: Bytes, standing: &Standing) -> Received {
+        let identity = self.source.identify(&self.stream, &raw).or_else(|reason| {
+            // A character that no JSON text may hold should not cost the whole record.
+            let (text, replaced) = storable(&raw);
+            if replaced.any() { self.source.identify(&self.stream, &text) } else { Err(reason) }
+        });
+        match identity {
+            Ok(identity) => {
+                let parent = standing.parent.clone();
+                Received::Record(Record::new(identity.key, identity.updated_at, parent, raw))
+            }
+            Err(reason) => {
+                let is_json = serde_json::from_slice::<IgnoredAny>(&raw).is_ok();
+                let code = if is_json { RejectCode::NoKey } else { RejectCode::NotJson };
+                Received::Reject(Reject { key: None, code, reason, raw })
+            }
+        }
+    }
+
+    async fn send(&self, arrival: Arrival) -> Result<(), Broken> {
+        self.sender.send(arrival).await.map_err(|_| Broken::Unwanted)
+    }
+}

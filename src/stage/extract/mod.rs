@@ -1,0 +1,340 @@
+//! Extract: platform → staging. Reads what changed at a shop and lands it, so that a kill at any instant loses nothing.
+//!
+//! The model: each stream has a **cursor**. An unfinished **walk** is continued; otherwise the walks that are due are made
+//! ([`due`]). A walk asks for page after page, one ahead of the storing ([`fetch`]), and each page lands in one transaction
+//! with the position after it ([`walk`]). The lease `extract:CONNECTION` keeps other processes away, and every transaction
+//! asserts it.
+//!
+//! A stream that fails keeps what has landed and does not keep the others from being read, unless the reason concerns
+//! them all (credentials, network, database, a request to stop); the first error is given at the end.
+
+mod deletions;
+pub mod due;
+mod fetch;
+mod parents;
+pub mod report;
+mod walk;
+
+pub use report::{Counts, ExtractReport, StreamReport};
+
+use crate::config::pipeline::{Connection, Pipeline};
+use crate::error::Kind;
+use crate::source::{Deletions, Source, StreamSpec, Walk};
+use crate::stage::Context;
+use crate::store::Lease;
+use crate::store::cursor::Cursor;
+use crate::store::staging::Landing;
+use crate::store::walk_keys::WalkKeys;
+use crate::{Error, Result, sql};
+use due::{Due, WalkState};
+use jiff::Timestamp;
+use parents::Parents;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio_postgres::Client;
+use url::Url;
+use walk::{Reading, StreamWalker};
+
+/// What a person may ask for beyond the usual.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Walk through everything, and compare all keys.
+    pub full: bool,
+    /// Only these streams; empty for all.
+    pub streams: Vec<String>,
+    /// Mark as deleted whatever the shop does not list any more, however much it is.
+    pub allow_deletions: bool,
+}
+
+/// Reads what changed at one shop and lands it in staging.
+///
+/// # Errors
+/// As [`run_with`].
+pub async fn run(
+    ctx: &Context,
+    pipeline: &Pipeline,
+    connection: &Connection,
+    source: Arc<dyn Source>,
+) -> Result<ExtractReport> {
+    let (report, result) = run_with(ctx, pipeline, connection, source, &Options::default()).await;
+    result.map(|()| report)
+}
+
+/// As [`run`], with options. Gives what was counted even where it ends with an error.
+///
+/// # Errors
+/// Those of the platform, naming pipeline, connection, stream and page; those of Postgres; [`Kind::LeaseHeld`],
+/// [`Kind::LeaseLost`], [`Kind::Interrupted`]; [`Kind::Guard`] if more has vanished than allowed; [`Kind::Command`] for an
+/// unknown stream. What has landed stays; the next run continues.
+pub async fn run_with(
+    ctx: &Context,
+    pipeline: &Pipeline,
+    connection: &Connection,
+    source: Arc<dyn Source>,
+    options: &Options,
+) -> (ExtractReport, Result<()>) {
+    let mut report = ExtractReport { connection: connection.connection.clone(), streams: Vec::new() };
+    let result = extract(ctx, pipeline, connection, source, options, &mut report).await;
+    (report, result.map_err(|error| error.context(&pipeline.name)))
+}
+
+async fn extract(
+    ctx: &Context,
+    pipeline: &Pipeline,
+    connection: &Connection,
+    source: Arc<dyn Source>,
+    options: &Options,
+    report: &mut ExtractReport,
+) -> Result<()> {
+    let lease = Lease::take(&ctx.db, &ctx.run, &format!("extract:{}", connection.connection)).await?;
+    source.prepare().await.map_err(|error| error.context(&connection.connection))?;
+    let streams = chosen_streams(source.streams(), options)?;
+    let mut client = ctx.db.dedicated().await?;
+    let result = async {
+        register(&mut client, &lease, pipeline, connection, &source.map_settings()).await?;
+        let mut first_error: Option<Error> = None;
+        for stream in &streams {
+            let read = Extraction { ctx, connection, options, source: &source, lease: &lease };
+            match read.stream(&mut client, stream, report).await {
+                Ok(()) => {}
+                Err(error) if concerns_all(error.kind()) => return Err(error),
+                Err(error) => {
+                    tracing::warn!(code = error.kind().code(), "{error}");
+                    first_error.get_or_insert(error);
+                }
+            }
+        }
+        first_error.map_or(Ok(()), Err)
+    }
+    .await;
+    let released = lease.release().await;
+    result.and(released)
+}
+
+/// Whether the other streams of a shop would fail for the same reason.
+fn concerns_all(kind: Kind) -> bool {
+    !matches!(
+        kind,
+        Kind::Permission
+            | Kind::NotJson
+            | Kind::Truncated
+            | Kind::TooLarge
+            | Kind::Protocol
+            | Kind::Refused
+            | Kind::Guard
+    )
+}
+
+/// The streams asked for.
+fn chosen_streams(streams: Vec<StreamSpec>, options: &Options) -> Result<Vec<StreamSpec>> {
+    let names: Vec<&str> = streams.iter().map(|stream| stream.name).collect();
+    if let Some(unknown) = options.streams.iter().find(|name| !names.contains(&name.as_str())) {
+        return Err(Error::new(Kind::Command, format!("this platform has no stream `{unknown}`"))
+            .hint(format!("it has: {}", names.join(", "))));
+    }
+    let mut tables: HashMap<&str, &str> = HashMap::new();
+    for stream in streams.iter().filter(|stream| stream.deletions != Deletions::None) {
+        if let Some(other) = tables.insert(stream.table, stream.name) {
+            let detail =
+                format!("streams {other} and {} would delete each other's rows of {}", stream.name, stream.table);
+            return Err(Error::new(Kind::Internal, detail));
+        }
+    }
+    let wanted = |stream: &StreamSpec| options.streams.is_empty() || options.streams.iter().any(|n| n == stream.name);
+    Ok(streams.into_iter().filter(wanted).collect())
+}
+
+/// Writes what the mapping needs to know of the connection, where it has changed.
+async fn register(
+    client: &mut Client,
+    lease: &Lease,
+    pipeline: &Pipeline,
+    connection: &Connection,
+    map_settings: &Value,
+) -> Result<()> {
+    let mut settings = map_settings.as_object().cloned().unwrap_or_default();
+    let ours = [
+        ("default_country", json!(connection.default_country)),
+        ("statuses", json!(pipeline.orders.statuses)),
+        ("tags", json!(pipeline.contacts.tags)),
+    ];
+    settings.extend(ours.map(|(name, value)| (name.to_owned(), value)));
+    let tx = client.transaction().await?;
+    lease.assert(&tx).await?;
+    let known = "select platform from ops.connections where connection = $1";
+    if let Some(row) = tx.query_opt(known, &[&connection.connection]).await? {
+        let platform: String = row.try_get(0)?;
+        if platform != connection.platform {
+            let name = &connection.connection;
+            let detail =
+                format!("connection {name} is a {platform} shop in this database, not a {} shop", connection.platform);
+            return Err(Error::new(Kind::PipelineFile, detail).hint("give the new shop a name of its own"));
+        }
+    }
+    let base_url = without_password(&connection.base_url);
+    let statement = sql::file("staging/register_connection.sql")?;
+    let settings = Value::Object(settings);
+    tx.execute(statement, &[&connection.connection, &connection.platform, &base_url, &settings]).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// The address without user and password, which some people write into it.
+fn without_password(base_url: &str) -> String {
+    let Some(mut url) = Url::parse(base_url).ok().filter(Url::has_host) else {
+        return base_url.rsplit('@').next().unwrap_or_default().to_owned();
+    };
+    // Only addresses without a host refuse this.
+    let _ = url.set_password(None).and_then(|()| url.set_username(""));
+    url.set_query(None);
+    url.into()
+}
+
+/// What all streams of one extract share.
+struct Extraction<'a> {
+    ctx: &'a Context,
+    connection: &'a Connection,
+    options: &'a Options,
+    source: &'a Arc<dyn Source>,
+    lease: &'a Lease,
+}
+
+impl Extraction<'_> {
+    /// Reads one stream: the unfinished walk, then the walks that are due.
+    async fn stream(&self, client: &mut Client, stream: &StreamSpec, report: &mut ExtractReport) -> Result<()> {
+        let began = Instant::now();
+        let name = &self.connection.connection;
+        let run_id = self.ctx.run.id;
+        let subject = format!("{name}/{}", stream.name);
+        let step = self.ctx.run.step("extract", &subject).await?;
+        let calls_before = self.source.calls();
+        let cursor = Cursor::load(&*client, name, stream.name).await?;
+        let reading = Reading {
+            ctx: self.ctx,
+            connection: self.connection,
+            options: self.options,
+            source: self.source,
+            stream,
+            lease: self.lease,
+            landing: Landing::new(name, stream.name, stream.table, run_id)?,
+            keys: WalkKeys::new(name, stream.name, stream.table, run_id),
+        };
+        let mut walker = StreamWalker {
+            reading,
+            client,
+            cursor,
+            counts: Counts::default(),
+            meter: self.ctx.progress.meter(&subject, None),
+            shown: 0,
+        };
+        let mut walks = Vec::new();
+        let result = self.walks(&mut walker, &mut walks).await;
+        let mut counts = walker.counts;
+        counts.calls = self.source.calls().saturating_sub(calls_before);
+        walker.meter.finish(summary(stream.name, &counts));
+        let error = result.as_ref().err().map(|error| error.kind().code());
+        let mut told = serde_json::to_value(counts).unwrap_or_default();
+        if let (Some(told), Some(code)) = (told.as_object_mut(), error) {
+            told.insert("error".into(), code.into());
+        }
+        report.streams.push(StreamReport { stream: stream.name, walks, counts, took: began.elapsed(), error });
+        // A database that is gone must not hide what went wrong before.
+        let finished = step.finish(told).await;
+        result.and(finished)
+    }
+
+    async fn walks(&self, walker: &mut StreamWalker<'_>, walks: &mut Vec<&'static str>) -> Result<()> {
+        let mut continued = None;
+        if let Some(state) = walker.unfinished().await? {
+            if walker.reading.stream.parent.is_none() {
+                walker.meter.advance(state.read);
+            }
+            walks.push(state.name());
+            continued = Some((state.walk.clone(), state.parents_changed_after.is_some()));
+            walker.walk(state).await?;
+        }
+        let due = due::due(walker.reading.stream, self.connection, &walker.cursor, Timestamp::now(), self.options.full);
+        for due in due {
+            let same = continued == Some((due.walk.clone(), due.parents_changed_after.is_some()));
+            // What was continued a moment ago need not be done again; what asks for changes only costs little.
+            if same && due.parents_changed_after.is_none() {
+                continue;
+            }
+            if !self.may_find_something(walker.reading.stream, &due).await? {
+                continue;
+            }
+            let state: WalkState = walker.begin(due).await?;
+            walks.push(state.name());
+            walker.walk(state).await?;
+        }
+        Ok(())
+    }
+
+    /// Lists of changed parents need no walk where no parent has changed.
+    async fn may_find_something(&self, stream: &StreamSpec, due: &Due) -> Result<bool> {
+        match (&stream.parent, &due.walk, due.parents_changed_after) {
+            (Some(parent), Walk::Everything, Some(after)) => {
+                Parents::any_changed(&self.ctx.db, &self.connection.connection, parent, after).await
+            }
+            _ => Ok(true),
+        }
+    }
+}
+
+/// What is said of a stream when it has been read.
+fn summary(stream: &str, counts: &Counts) -> String {
+    let landed = &counts.landed;
+    let mut text = format!("{stream}: {} read", counts.read);
+    for (count, what) in [
+        (landed.new, "new"),
+        (landed.changed, "changed"),
+        (landed.restored, "restored"),
+        (counts.deleted, "deleted"),
+        (landed.altered, "altered"),
+        (landed.rejected, "rejected"),
+    ] {
+        if count > 0 {
+            text.push_str(&format!(", {count} {what}"));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::Incremental;
+
+    #[test]
+    fn a_password_in_an_address_is_not_stored() {
+        assert_eq!(without_password("https://u:secret@shop.example/sub"), "https://shop.example/sub");
+        assert_eq!(without_password("u:secret@shop.example"), "shop.example");
+    }
+
+    fn stream(name: &'static str, table: &'static str) -> StreamSpec {
+        StreamSpec {
+            name,
+            table,
+            doc: "",
+            parent: None,
+            incremental: Incremental::FullWalk,
+            reread: false,
+            deletions: Deletions::FullWalk,
+        }
+    }
+
+    #[test]
+    fn an_unknown_stream_is_named_with_the_known_ones() {
+        let options = Options { streams: vec!["oders".into()], ..Options::default() };
+        let error = chosen_streams(vec![stream("orders", "orders")], &options).unwrap_err();
+        assert_eq!((error.kind(), error.hint_text()), (Kind::Command, Some("it has: orders")));
+    }
+
+    #[test]
+    fn two_streams_of_one_table_may_not_both_find_deletions() {
+        let streams = vec![stream("orders", "orders"), stream("trash", "orders")];
+        assert_eq!(chosen_streams(streams, &Options::default()).unwrap_err().kind(), Kind::Internal);
+    }
+}

@@ -1,0 +1,344 @@
+//! One walk: pages arrive, land, and the position moves with them in one transaction.
+//!
+//! The wrong answers avoided here: a position stored before its records (a kill loses them), a position moved by half a
+//! page, deletions concluded from a walk that has not seen everything.
+
+use crate::config::pipeline::Connection;
+use crate::error::Kind;
+use crate::progress::Meter;
+use crate::source::{Deletions, Source, StreamSpec, Walk};
+use crate::stage::Context;
+use crate::stage::extract::Options;
+use crate::stage::extract::due::{Due, WalkState};
+use crate::stage::extract::fetch::{self, Arrival, Received, Standing};
+use crate::stage::extract::parents::Parents;
+use crate::stage::extract::report::Counts;
+use crate::store::Lease;
+use crate::store::cursor::Cursor;
+use crate::store::staging::{Batch, Landing};
+use crate::store::walk_keys::WalkKeys;
+use crate::{Error, Result};
+use jiff::Timestamp;
+use std::sync::Arc;
+use tokio_postgres::Client;
+
+/// A batch is stored when it has this many records or bytes, or when its page ends.
+const BATCH_RECORDS: usize = 1_000;
+const BATCH_BYTES: usize = 8 << 20;
+
+/// How a page ended.
+enum PageEnd {
+    /// More pages of the same list follow, or the list has no parent.
+    ListGoesOn,
+    /// The list of this parent has been read to its end.
+    ListEnded(Arc<str>),
+    /// The platform refused the list.
+    ListRefused,
+}
+
+/// One stream being read: all that does not change on the way.
+pub struct Reading<'a> {
+    /// The run, the database, the stop token.
+    pub ctx: &'a Context,
+    /// The shop's settings.
+    pub connection: &'a Connection,
+    /// The options of the command.
+    pub options: &'a Options,
+    /// The shop.
+    pub source: &'a Arc<dyn Source>,
+    /// The list.
+    pub stream: &'a StreamSpec,
+    /// Keeps other processes away.
+    pub lease: &'a Lease,
+    /// The stream's table.
+    pub landing: Landing,
+    /// The keys that walks have seen.
+    pub keys: WalkKeys,
+}
+
+/// One stream being read: how far it has come.
+pub struct StreamWalker<'a> {
+    /// What is read.
+    pub reading: Reading<'a>,
+    /// The session that stores.
+    pub client: &'a mut Client,
+    /// How far the stream has been read, as stored.
+    pub cursor: Cursor,
+    /// What has been counted.
+    pub counts: Counts,
+    /// Shows it.
+    pub meter: Meter,
+    /// Records of the present page that the meter has counted; a repeated page is not counted twice.
+    pub shown: u64,
+}
+
+impl StreamWalker<'_> {
+    /// The unfinished walk of an earlier run, if there is one that can be continued.
+    ///
+    /// # Errors
+    /// Those of Postgres.
+    pub async fn unfinished(&self) -> Result<Option<WalkState>> {
+        let Some(stored) = &self.cursor.walk else {
+            return Ok(None);
+        };
+        // A walk written by another version of Wharf in another shape begins again.
+        let Ok(state) = serde_json::from_value::<WalkState>(stored.clone()) else {
+            return Ok(None);
+        };
+        if self.reading.options.full && !state.is_everything() {
+            return Ok(None);
+        }
+        if state.compare && self.reading.keys.count(&*self.client).await? != state.seen {
+            self.meter.note("the server lost the keys that the unfinished walk had seen; it begins again");
+            let due = Due { walk: state.walk, parents_changed_after: state.parents_changed_after };
+            return self.begin(due).await.map(Some);
+        }
+        Ok(Some(state))
+    }
+
+    /// A new walk.
+    ///
+    /// # Errors
+    /// Those of Postgres.
+    pub async fn begin(&self, due: Due) -> Result<WalkState> {
+        let mut state = WalkState::new(due, Timestamp::now(), self.reading.ctx.run.id);
+        let finds_deletions = match state.walk {
+            Walk::Keys => true,
+            Walk::Everything if self.reading.stream.parent.is_some() => {
+                self.reading.stream.deletions != Deletions::None
+            }
+            Walk::Everything => self.reading.stream.deletions == Deletions::FullWalk,
+            Walk::ModifiedSince(_) | Walk::CreatedSince(_) => false,
+        };
+        if finds_deletions {
+            state.live = self.reading.keys.live(&*self.client).await?;
+            // Where nothing has landed yet nothing can have been deleted, and a back-fill need not note its keys.
+            state.compare = state.live > 0 || state.walk == Walk::Keys;
+        }
+        Ok(state)
+    }
+
+    /// Walks from where the state stands to the end.
+    ///
+    /// # Errors
+    /// Those of the platform, with the page named; those of Postgres; [`Kind::Interrupted`], [`Kind::LeaseLost`],
+    /// [`Kind::Guard`]. What has landed stays, and the next run continues.
+    pub async fn walk(&mut self, mut state: WalkState) -> Result<()> {
+        if state.compare && state.seen == 0 && state.pages == 0 {
+            // Keys of a walk that was given up.
+            let tx = self.client.transaction().await?;
+            self.reading.lease.assert(&tx).await?;
+            self.reading.keys.clear(&tx).await?;
+            tx.commit().await?;
+        }
+        if !state.complete {
+            self.pages(&mut state).await?;
+        }
+        if self.cursor.walk.is_some() {
+            self.finish(&state).await?;
+        }
+        Ok(())
+    }
+
+    /// Lands page after page. When it returns, the walk is complete; the cursor's walk is gone if that has been written.
+    async fn pages(&mut self, state: &mut WalkState) -> Result<()> {
+        let parents = match &self.reading.stream.parent {
+            Some(parent) => {
+                let after = state.parents_changed_after.unwrap_or(0);
+                let parents = Parents::new(&self.reading.ctx.db, &self.reading.connection.connection, parent, after);
+                self.meter.set_total(self.meter.count() + parents.count(state.parent.as_deref()).await?);
+                Some(parents)
+            }
+            None => None,
+        };
+        let standing = Standing {
+            parent: state.parent.as_deref().map(Arc::from),
+            position: state.position.clone(),
+            complete: state.complete,
+        };
+        let shown_before = self.meter.count().saturating_sub(state.read);
+        let (source, stream) = (self.reading.source.clone(), self.reading.stream.clone());
+        let mut arrivals = fetch::start(source, stream, state.walk.clone(), standing, parents);
+        let mut batch = Batch::default();
+        let mut in_page = 0;
+        let mut page_open = false;
+        self.shown = 0;
+        loop {
+            let arrival = tokio::select! {
+                biased;
+                () = self.reading.ctx.stop.cancelled() => {
+                    self.store(state, &mut batch, None).await?;
+                    return Err(Error::new(Kind::Interrupted, format!("stopped while {}", self.reading.place(state)))
+                        .hint("run the command again; it continues where it stopped"));
+                }
+                arrival = arrivals.next() => arrival,
+            };
+            match arrival {
+                Arrival::Page { total } => {
+                    in_page = 0;
+                    page_open = true;
+                    if let (None, Some(total)) = (&self.reading.stream.parent, total) {
+                        self.meter.set_total(shown_before + total);
+                    }
+                }
+                Arrival::Lot(lot) => {
+                    in_page += lot.len() as u64;
+                    for received in lot {
+                        match received {
+                            Received::Record(record) => batch.push(record),
+                            Received::Reject(reject) => batch.push_reject(reject),
+                        }
+                        if batch.len() >= BATCH_RECORDS || batch.bytes() >= BATCH_BYTES {
+                            self.store(state, &mut batch, None).await?;
+                        }
+                    }
+                    self.show(in_page);
+                }
+                Arrival::PageEnd { list_ended, next } => {
+                    self.counts.pages += u64::from(std::mem::take(&mut page_open));
+                    let end = list_ended.map_or(PageEnd::ListGoesOn, PageEnd::ListEnded);
+                    self.store(state, &mut batch, Some((end, next))).await?;
+                    self.shown = 0;
+                }
+                Arrival::ListRefused { error, next } => {
+                    self.counts.lists_refused += 1;
+                    self.meter.note(&format!("{}: {error}; left out", self.reading.place(state)));
+                    self.store(state, &mut batch, Some((PageEnd::ListRefused, next))).await?;
+                    self.shown = 0;
+                }
+                Arrival::Again(error) => {
+                    self.counts.retried += 1;
+                    self.meter.note(&format!("{}: {error}; asking again", self.reading.place(state)));
+                }
+                Arrival::Failed(error) => {
+                    self.store(state, &mut batch, None).await?;
+                    return Err(error.context(self.reading.place(state)));
+                }
+            }
+            if state.complete {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Stores what is in hand and, at the end of a page, the position after it: one transaction.
+    async fn store(
+        &mut self,
+        state: &mut WalkState,
+        batch: &mut Batch,
+        page_end: Option<(PageEnd, Standing)>,
+    ) -> Result<()> {
+        if batch.is_empty() && page_end.is_none() {
+            return Ok(());
+        }
+        let batch = std::mem::take(batch);
+        let now = Timestamp::now();
+        let mut after = state.clone();
+        after.read += batch.len() as u64;
+        let received = batch.len() as u64;
+        let mut cursor = self.cursor.clone();
+        let tx = self.client.transaction().await?;
+        self.reading.lease.assert(&tx).await?;
+        if after.compare {
+            let keys: Vec<&str> = batch.records.iter().map(|record| record.key.as_str()).collect();
+            after.seen += self.reading.keys.note(&tx, &keys).await?;
+        }
+        let mut counts = self.counts;
+        counts.read += received;
+        if after.walk == Walk::Keys {
+            counts.keys += received;
+        } else {
+            for record in &batch.records {
+                after.note_change(record.updated_at, now);
+            }
+            counts.landed += self.reading.landing.land(&tx, batch).await?;
+        }
+        let mut lists = 0;
+        let ends_here = !after.compare && self.reading.stream.parent.is_none();
+        if let Some((end, next)) = page_end {
+            after.pages += 1;
+            after.position = next.position;
+            after.parent = next.parent.as_deref().map(str::to_owned);
+            after.complete = next.complete;
+            if after.compare && after.walk == Walk::Everything {
+                match end {
+                    PageEnd::ListGoesOn => {}
+                    PageEnd::ListEnded(parent) => {
+                        counts.deleted += self.reading.end_list(&tx, &mut after, &parent).await?
+                    }
+                    // The keys seen are no complete list.
+                    PageEnd::ListRefused => self.reading.forget_list(&tx, &mut after).await?,
+                }
+            }
+            lists = u64::from(self.reading.stream.parent.is_some() && after.parent != state.parent);
+        }
+        if after.complete && ends_here {
+            after.complete_into(&mut cursor, self.reading.stream.deletions, now);
+        } else {
+            cursor.walk = Some(serde_json::to_value(&after).map_err(not_json)?);
+        }
+        if cursor != self.cursor {
+            cursor.save(&tx, &self.reading.connection.connection, self.reading.stream.name).await?;
+        }
+        tx.commit().await?;
+        self.cursor = cursor;
+        self.counts = counts;
+        *state = after;
+        self.meter.advance(lists);
+        Ok(())
+    }
+
+    /// Writes the end of a walk: what was deleted, how far the stream has been read.
+    async fn finish(&mut self, state: &WalkState) -> Result<()> {
+        let now = Timestamp::now();
+        let mut cursor = self.cursor.clone();
+        let mut counts = self.counts;
+        let tx = self.client.transaction().await?;
+        self.reading.lease.assert(&tx).await?;
+        let mut guarded = Ok(());
+        let whole = state.compare && (state.walk == Walk::Keys || self.reading.stream.parent.is_none());
+        if whole {
+            let comparison = self.reading.keys.compare(&tx).await?;
+            guarded = self.reading.check_count(&tx, state).await?.and(self.reading.guard_whole(comparison, state.seen));
+            if guarded.is_ok() && comparison.unseen > 0 {
+                counts.deleted += self.reading.keys.mark_unseen(&tx).await?;
+            }
+            if guarded.is_ok() && state.walk == Walk::Keys {
+                counts.landed.restored += self.reading.keys.restore_seen(&tx).await?;
+                counts.not_landed += self.reading.keys.not_landed(&tx).await?;
+            }
+        }
+        if let (Some(parent), Walk::Everything) = (&self.reading.stream.parent, &state.walk)
+            && self.reading.stream.deletions != Deletions::None
+        {
+            let since = state.parents_changed_after.unwrap_or(0);
+            counts.deleted += self.reading.keys.mark_orphans(&tx, parent.table, parent.condition, since).await?;
+        }
+        if guarded.is_ok() {
+            state.complete_into(&mut cursor, self.reading.stream.deletions, now);
+        } else {
+            // The next run walks anew: what this one has seen is not to be believed.
+            cursor.walk = None;
+        }
+        if state.compare {
+            self.reading.keys.clear(&tx).await?;
+        }
+        cursor.save(&tx, &self.reading.connection.connection, self.reading.stream.name).await?;
+        tx.commit().await?;
+        self.cursor = cursor;
+        self.counts = counts;
+        guarded
+    }
+
+    /// Moves the meter by what has not been shown of the present page.
+    fn show(&mut self, in_page: u64) {
+        if self.reading.stream.parent.is_none() && in_page > self.shown {
+            self.meter.advance(in_page - self.shown);
+            self.shown = in_page;
+        }
+    }
+}
+
+fn not_json(error: serde_json::Error) -> Error {
+    Error::new(Kind::Internal, "the state of a walk cannot be written").because(error)
+}

@@ -1,0 +1,150 @@
+//! Finding deletions: the keys that a walk has seen (`ops.walk_keys`), compared with what staging holds.
+//!
+//! The table is unlogged, so a crash of the server empties it. The walk therefore keeps the number of keys it has noted,
+//! and a walk whose number differs begins again: comparing with half of the keys would delete the other half.
+
+use crate::store::staging::{key_is_storable, quoted, statement};
+use crate::{Result, sql};
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{GenericClient, Transaction};
+
+/// One stream's keys and its staging table, on behalf of one run.
+#[derive(Debug, Clone)]
+pub struct WalkKeys {
+    connection: String,
+    stream: String,
+    table: String,
+    run_id: i64,
+}
+
+/// What staging holds, and how much of it a walk has not seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Comparison {
+    /// Rows that are not marked deleted.
+    pub live: u64,
+    /// Those of them that the walk has not seen.
+    pub unseen: u64,
+}
+
+impl WalkKeys {
+    /// For one stream of a connection; `table` is its table in schema `staging`.
+    pub fn new(connection: &str, stream: &str, table: &str, run_id: i64) -> Self {
+        Self { connection: connection.to_owned(), stream: stream.to_owned(), table: table.to_owned(), run_id }
+    }
+
+    /// Forgets all keys.
+    ///
+    /// # Errors
+    /// Those of Postgres.
+    pub async fn clear(&self, tx: &Transaction<'_>) -> Result<()> {
+        let statement = "delete from ops.walk_keys where connection = $1 and stream = $2";
+        tx.execute_typed(statement, &self.stream_parameters()).await?;
+        Ok(())
+    }
+
+    /// Notes keys that the walk has seen. Gives how many were not noted before.
+    ///
+    /// # Errors
+    /// Those of Postgres.
+    pub async fn note(&self, tx: &Transaction<'_>, keys: &[&str]) -> Result<u64> {
+        let keys: Vec<&str> = keys.iter().copied().filter(|key| key_is_storable(key)).collect();
+        if keys.is_empty() {
+            return Ok(0);
+        }
+        let parameters: [(&(dyn ToSql + Sync), Type); 3] =
+            [(&self.connection, Type::TEXT), (&self.stream, Type::TEXT), (&keys, Type::TEXT_ARRAY)];
+        Ok(tx.execute_typed(sql::file("staging/note_keys.sql")?, &parameters).await?)
+    }
+
+    /// How many keys are noted.
+    ///
+    /// # Errors
+    /// Those of Postgres.
+    pub async fn count(&self, client: &impl GenericClient) -> Result<u64> {
+        let statement = "select count(*) from ops.walk_keys where connection = $1 and stream = $2";
+        let row = client.query_one(statement, &[&self.connection, &self.stream]).await?;
+        unsigned(&row, 0)
+    }
+
+    /// How many rows of staging are not marked deleted.
+    ///
+    /// # Errors
+    /// Those of Postgres.
+    pub async fn live(&self, client: &impl GenericClient) -> Result<u64> {
+        let statement =
+            format!("select count(*) from {} where connection = $1 and deleted_at is null", quoted(&self.table));
+        unsigned(&client.query_one(&statement, &[&self.connection]).await?, 0)
+    }
+
+    /// Compares all rows with the keys noted.
+    ///
+    /// # Errors
+    /// Those of Postgres.
+    pub async fn compare(&self, tx: &Transaction<'_>) -> Result<Comparison> {
+        let row = tx.query_typed_one(&statement("compare", &self.table)?, &self.stream_parameters()).await?;
+        Ok(Comparison { live: unsigned(&row, 0)?, unseen: unsigned(&row, 1)? })
+    }
+
+    /// Marks what the walk has not seen as deleted. Gives how many rows.
+    ///
+    /// # Errors
+    /// Those of Postgres.
+    pub async fn mark_unseen(&self, tx: &Transaction<'_>) -> Result<u64> {
+        Ok(tx.execute_typed(&statement("mark_unseen", &self.table)?, &self.run_parameters()).await?)
+    }
+
+    /// Marks what hangs on one parent and the walk has not seen as deleted. Gives how many rows.
+    ///
+    /// # Errors
+    /// Those of Postgres.
+    pub async fn mark_unseen_children(&self, tx: &Transaction<'_>, parent: &str) -> Result<u64> {
+        let [connection, run, stream] = self.run_parameters();
+        let parameters = [connection, run, stream, (&parent as &(dyn ToSql + Sync), Type::TEXT)];
+        Ok(tx.execute_typed(&statement("mark_unseen_children", &self.table)?, &parameters).await?)
+    }
+
+    /// Marks what hangs on parents that are gone, or have no such list any more, as deleted; of parents changed after run
+    /// `since`. Gives how many rows.
+    ///
+    /// # Errors
+    /// Those of Postgres.
+    pub async fn mark_orphans(&self, tx: &Transaction<'_>, parents: &str, condition: &str, since: i64) -> Result<u64> {
+        let statement = statement("mark_orphans", &self.table)?
+            .replace("staging.products", &quoted(parents))
+            .replace("(true)", &format!("({condition})"));
+        let parameters: [(&(dyn ToSql + Sync), Type); 3] =
+            [(&self.connection, Type::TEXT), (&self.run_id, Type::INT8), (&since, Type::INT8)];
+        Ok(tx.execute_typed(&statement, &parameters).await?)
+    }
+
+    /// Takes the mark off rows that the walk has seen. Gives how many.
+    ///
+    /// # Errors
+    /// Those of Postgres.
+    pub async fn restore_seen(&self, tx: &Transaction<'_>) -> Result<u64> {
+        Ok(tx.execute_typed(&statement("restore_seen", &self.table)?, &self.run_parameters()).await?)
+    }
+
+    /// How many keys the walk has seen that have never landed.
+    ///
+    /// # Errors
+    /// Those of Postgres.
+    pub async fn not_landed(&self, tx: &Transaction<'_>) -> Result<u64> {
+        let row = tx.query_typed_one(&statement("not_landed", &self.table)?, &self.stream_parameters()).await?;
+        unsigned(&row, 0)
+    }
+
+    fn stream_parameters(&self) -> [(&(dyn ToSql + Sync), Type); 2] {
+        [(&self.connection, Type::TEXT), (&self.stream, Type::TEXT)]
+    }
+
+    fn run_parameters(&self) -> [(&(dyn ToSql + Sync), Type); 3] {
+        [(&self.connection, Type::TEXT), (&self.run_id, Type::INT8), (&self.stream, Type::TEXT)]
+    }
+}
+
+/// A count of Postgres, which knows no unsigned numbers.
+fn unsigned(row: &tokio_postgres::Row, column: usize) -> Result<u64> {
+    let count: i64 = row.try_get(column)?;
+    Ok(count.unsigned_abs())
+}
