@@ -11,9 +11,7 @@ use crate::{Error, Kind, Result, sql};
 use std::fmt;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
-use tokio_postgres::Transaction;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::types::{ToSql, Type};
 
 /// How long [`Lease::take`] waits for another holder.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -59,14 +57,8 @@ impl Lease {
     ///
     /// # Errors
     /// [`Kind::LeaseLost`].
-<<<<<<< HEAD
     pub async fn assert(&self, transaction: &tokio_postgres::Transaction<'_>) -> Result<()> {
         transaction.execute("select ops.assert_lease($1, $2)", &[&self.name, &self.token]).await?;
-=======
-    pub async fn assert(&self, transaction: &Transaction<'_>) -> Result<()> {
-        let parameters: [(&(dyn ToSql + Sync), Type); 2] = [(&self.name, Type::TEXT), (&self.token, Type::INT8)];
-        transaction.query_typed("select ops.assert_lease($1, $2)", &parameters).await?;
->>>>>>> 2d57c88 (Walk a shop's streams: positions move with the pages, deletions are guarded, the watermark is proven)
         Ok(())
     }
 
