@@ -9,3 +9,4 @@ mod leases;
 mod migrations;
 mod sandbox_salesmanago;
 mod sql_format;
+mod transform;

@@ -1,5 +1,6 @@
 //! What tests share.
 
 pub mod postgres;
+pub mod staged;
 
 pub use postgres::{TestDatabase, database};
