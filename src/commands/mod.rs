@@ -9,6 +9,7 @@ pub mod db;
 pub mod init;
 mod pipeline;
 pub mod schema;
+pub mod transform;
 
 pub use pipeline::{PipelineFile, load, open_database, with_database, with_pipeline, with_run};
 
@@ -84,6 +85,7 @@ pub enum Verb {
     Init(init::Args),
     Check(check::Args),
     Db(db::Args),
+    Transform(transform::Args),
     Schema(schema::Args),
 }
 
@@ -93,6 +95,7 @@ impl Verb {
             Verb::Init(args) => init::run(global, args).await,
             Verb::Check(args) => check::run(global, args).await,
             Verb::Db(args) => db::run(global, args).await,
+            Verb::Transform(args) => transform::run(global, args).await,
             Verb::Schema(args) => schema::run(global, args).await,
         }
     }
