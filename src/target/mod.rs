@@ -12,6 +12,7 @@ use crate::Result;
 use crate::source::Finding;
 use async_trait::async_trait;
 use serde_json::Value;
+use std::time::Duration;
 use uuid::Uuid;
 
 /// One kind of call that changes something at a target.
@@ -69,6 +70,13 @@ pub struct BatchOutcome {
     pub reference: Option<String>,
 }
 
+impl BatchOutcome {
+    /// Of a call with one record.
+    pub fn one(outcome: Outcome) -> Self {
+        Self { outcomes: vec![outcome], reference: None }
+    }
+}
+
 /// What a look-up says of a record whose outcome is unknown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
@@ -123,4 +131,15 @@ pub trait Target: Send + Sync {
 
     /// What `sql/deliver` needs to know of the pipeline's target settings (never a secret).
     fn deliver_settings(&self) -> Value;
+
+    /// How long a contact write that was accepted may take to show in [`Target::contacts`], for operations that need the
+    /// contact first. What has not shown by then waits for the next run.
+    fn confirm_within(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// How many calls this value has made to the platform so far, tries included; for reports.
+    fn calls(&self) -> u64 {
+        0
+    }
 }

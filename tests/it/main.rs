@@ -9,4 +9,5 @@ mod leases;
 mod migrations;
 mod sandbox_salesmanago;
 mod sql_format;
+mod target_salesmanago;
 mod transform;
