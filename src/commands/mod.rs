@@ -6,6 +6,7 @@
 
 pub mod check;
 pub mod db;
+pub mod extract;
 pub mod init;
 mod pipeline;
 pub mod schema;
@@ -85,6 +86,7 @@ pub enum Verb {
     Init(init::Args),
     Check(check::Args),
     Db(db::Args),
+    Extract(extract::Args),
     Transform(transform::Args),
     Schema(schema::Args),
 }
@@ -95,6 +97,7 @@ impl Verb {
             Verb::Init(args) => init::run(global, args).await,
             Verb::Check(args) => check::run(global, args).await,
             Verb::Db(args) => db::run(global, args).await,
+            Verb::Extract(args) => extract::run(global, args).await,
             Verb::Transform(args) => transform::run(global, args).await,
             Verb::Schema(args) => schema::run(global, args).await,
         }
