@@ -8,8 +8,12 @@ pub mod check;
 pub mod db;
 pub mod extract;
 pub mod init;
+pub mod load;
 mod pipeline;
+pub mod plan;
+pub mod rejects;
 pub mod schema;
+pub mod status;
 pub mod transform;
 
 pub use pipeline::{PipelineFile, load, open_database, with_database, with_pipeline, with_run};
@@ -88,6 +92,10 @@ pub enum Verb {
     Db(db::Args),
     Extract(extract::Args),
     Transform(transform::Args),
+    Plan(plan::Args),
+    Load(load::Args),
+    Status(status::Args),
+    Rejects(rejects::Args),
     Schema(schema::Args),
 }
 
@@ -99,6 +107,10 @@ impl Verb {
             Verb::Db(args) => db::run(global, args).await,
             Verb::Extract(args) => extract::run(global, args).await,
             Verb::Transform(args) => transform::run(global, args).await,
+            Verb::Plan(args) => plan::run(global, args).await,
+            Verb::Load(args) => load::run(global, args).await,
+            Verb::Status(args) => status::run(global, args).await,
+            Verb::Rejects(args) => rejects::run(global, args).await,
             Verb::Schema(args) => schema::run(global, args).await,
         }
     }

@@ -242,6 +242,9 @@ pub struct Load {
     pub spread: Option<Span>,
     /// Only within these hours: `22:00-06:00 Europe/Warsaw`.
     pub window: Option<Window>,
+    /// After a call whose answer was lost: how long its work may take to show at the account before what is not there is
+    /// sent again, for example `5m`; one minute if left out.
+    pub grace: Option<Span>,
 }
 
 /// Where snapshots go.

@@ -3,6 +3,9 @@
 
 pub mod archive;
 pub mod extract;
+pub mod load;
+pub mod plan;
+pub mod rejects;
 pub mod transform;
 
 use crate::progress::Progress;

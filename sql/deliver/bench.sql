@@ -1,0 +1,55 @@
+-- The tables that rendering works in: temporary, private to one session, so that rendering itself can be read-only.
+
+-- What is to be looked at, in the order in which it is.
+create temporary table deliver_queue (
+    position bigint primary key,
+    key uuid not null,
+    run_id bigint not null
+);
+
+-- The part of the queue that is in hand.
+create temporary table deliver_candidates (
+    key uuid primary key,
+    run_id bigint not null
+);
+
+-- What the account should hold of the contacts in hand (contacts.sql).
+create temporary table deliver_desired (
+    key uuid primary key,
+    verdict text not null,
+    code text,
+    reason text,
+    former_id uuid,
+    payload jsonb
+);
+
+-- What the account said of addresses that were asked for; addresses it does not hold are absent.
+create temporary table deliver_seen (
+    address text primary key,
+    email_opted_out boolean not null,
+    sms_opted_out boolean not null,
+    modified_at timestamptz
+);
+
+-- What a plan has found for contacts, in place of the ledger that a load would have written by then. Empty in a load.
+create temporary table deliver_verdicts (
+    contact_id uuid primary key,
+    verdict text not null,
+    former_id uuid,
+    is_confirmed boolean not null default false
+);
+
+-- The RFM row of each contact, filled where the pipeline's fields use it: of several currencies the one with most orders.
+create temporary table deliver_rfm (
+    contact_id uuid primary key,
+    currency text,
+    recency_days integer,
+    frequency bigint,
+    monetary numeric,
+    first_order_at timestamptz,
+    last_order_at timestamptz,
+    r integer,
+    f integer,
+    m integer,
+    segment text
+);

@@ -1,0 +1,35 @@
+-- What a target took: one ledger row per record. $1 target, $2 batch, $3 run, then one array per column.
+with taken as (
+    select *
+    from unnest($4::text[], $5::uuid[], $6::uuid[], $7::jsonb[], $8::text[])
+        as record (object, key, contact_id, payload, target_id)
+)
+insert into delivery.ledger (
+    target,
+    object,
+    key,
+    contact_id,
+    payload,
+    state,
+    target_id,
+    batch_id,
+    run_id
+)
+select
+    $1,
+    taken.object,
+    taken.key,
+    taken.contact_id,
+    taken.payload,
+    'acknowledged',
+    taken.target_id,
+    $2,
+    $3
+from taken
+on conflict (contact_id, target, object, key) do update
+set payload = excluded.payload,
+    state = 'acknowledged',
+    target_id = coalesce(excluded.target_id, ledger.target_id),
+    batch_id = excluded.batch_id,
+    sent_at = now(),
+    run_id = excluded.run_id

@@ -1,0 +1,263 @@
+-- The call that brings SALESmanago from what it last acknowledged to what is desired: one row per pg_temp.deliver_desired.
+--
+-- verdict: send (operation, address and request say what), same (it holds just that), skip and reject as before.
+-- Here the consent flags are decided (CTE `flags`), after the table in section 5.1 of the sheet:
+--
+--   given      forceOptIn, once per statement; only a later statement lifts an opt-out that we sent, and an opt-out found
+--              on the card is kept unless the shop's statement is later than the card's last change (`kept`)
+--   withdrawn  forceOptOut, once per statement
+--   unknown    neither: an existing card stays as it is, a new one is opted out by the platform
+--
+-- The whole card is sent whenever anything differs. Empty fields are left out, as the platform's own library does: whether
+-- null erases is not documented [unverified], so a value that vanished at the shop stays on the card.
+-- The language stands only in the single call, the batch has no place for it per contact; it alone causes no call.
+-- $1 settings, as for contacts.sql.
+with recursive settings as (
+    select
+        $1::jsonb ->> 'target' as target,
+        $1::jsonb ->> 'deleted' as deleted_choice,
+        $1::jsonb #>> '{deliver,consent_name}' as consent_name
+),
+successors as (
+    -- Where contacts that are no more went, over any number of changes.
+    select desired.key, moves.moved_to as successor_id
+    from pg_temp.deliver_desired as desired
+    join canonical.contact_moves as moves on moves.contact_id = desired.key
+    where desired.verdict = 'gone'
+    union
+    select successors.key, moves.moved_to
+    from successors
+    join canonical.contact_moves as moves on moves.contact_id = successors.successor_id
+),
+moved as (
+    select
+        successors.key,
+        bool_or(
+            verdict.verdict = 'send'
+            or exists (
+                select from delivery.ledger
+                where ledger.contact_id = successors.successor_id
+                    and ledger.target = settings.target
+                    and ledger.object = 'contact'
+                    and ledger.key = successors.successor_id
+            )
+        ) as successor_is_there,
+        bool_or(verdict.former_id = successors.key) as is_renamed
+    from successors
+    cross join settings
+    join canonical.contacts on contacts.contact_id = successors.successor_id
+    left join pg_temp.deliver_verdicts as verdict on verdict.contact_id = successors.successor_id
+    group by successors.key
+),
+based as (
+    -- What the account holds: the contact's own card, or the one that is to be renamed.
+    select
+        desired.key,
+        desired.verdict,
+        desired.code,
+        desired.reason,
+        desired.former_id,
+        desired.payload as desired,
+        ledger.payload as base,
+        ledger.state as base_state,
+        moved.key is not null as is_moved,
+        coalesce(moved.successor_is_there, false) as successor_is_there,
+        coalesce(moved.is_renamed, false) as is_renamed
+    from pg_temp.deliver_desired as desired
+    cross join settings
+    left join delivery.ledger
+        on ledger.contact_id = coalesce(desired.former_id, desired.key)
+        and ledger.target = settings.target
+        and ledger.object = 'contact'
+        and ledger.key = coalesce(desired.former_id, desired.key)
+    left join moved on moved.key = desired.key
+),
+judged as (
+    select
+        based.*,
+        case
+            when verdict in ('skip', 'reject') then verdict
+            -- A rename whose outcome nobody knows: nothing more is sent to this card until a person has looked.
+            when base_state <> 'acknowledged' then 'wait'
+            when verdict = 'send' then 'send'
+            when base is null or is_renamed then 'skip'
+            when is_moved and not successor_is_there then 'skip'
+            when base ->> 'gone' = 'true' then 'same'
+            when not is_moved and deleted_choice = 'keep' then 'skip'
+            when deleted_choice = 'opt_out' then 'opt_out'
+            else 'untag'
+        end as step,
+        -- A deleted contact's card keeps all but its tags.
+        case
+            when verdict <> 'gone' then desired
+            when deleted_choice = 'opt_out' then base || jsonb_build_object(
+                'gone', true,
+                'tags', '[]'::jsonb,
+                'consent', jsonb_build_object(
+                    'email', jsonb_build_object('state', 'opt_out', 'at', delivery.iso_utc(now())),
+                    'sms', jsonb_build_object('state', 'opt_out', 'at', delivery.iso_utc(now()))
+                )
+            )
+            else base || '{"gone": true, "tags": []}'
+        end as wanted
+    from based
+    cross join settings
+),
+statements as (
+    select
+        judged.key,
+        channel.name as channel,
+        wanted #>> array['consent', channel.name, 'state'] as state,
+        (wanted #>> array['consent', channel.name, 'at'])::timestamptz as stated_at,
+        base #>> array['consent', channel.name, 'state'] as sent_state,
+        (base #>> array['consent', channel.name, 'at'])::timestamptz as sent_stated_at,
+        case channel.name when 'email' then seen.email_opted_out else seen.sms_opted_out end as is_opted_out_there,
+        seen.modified_at
+    from judged
+    cross join (values ('email'), ('sms')) as channel (name)
+    left join pg_temp.deliver_seen as seen
+        on seen.address = lower(coalesce(base ->> 'email', wanted ->> 'email'))
+    where step in ('send', 'untag', 'opt_out')
+),
+wishes as (
+    select
+        statements.*,
+        state = 'opt_in'
+        and (sent_state is null or sent_state = 'unknown' or coalesce(stated_at > sent_stated_at, false)) as wants_in,
+        state = 'opt_out'
+        and (sent_state is distinct from 'opt_out' or stated_at is distinct from sent_stated_at) as wants_out,
+        -- Our own opt-out, and a card that we made without a statement, need no question: we know why they are opted out.
+        sent_state is null or sent_state = 'opt_in' as may_be_opted_out_there
+    from statements
+),
+flags as (
+    select
+        key,
+        channel,
+        wants_in and may_be_opted_out_there as needs_check,
+        wants_in and not is_kept as force_in,
+        wants_out as force_out,
+        wants_in and is_kept as kept
+    from wishes
+    cross join lateral (
+        select
+            may_be_opted_out_there
+            and coalesce(is_opted_out_there, false)
+            and not coalesce(stated_at > modified_at, false) as is_kept
+    ) as guard
+),
+decided as (
+    select
+        judged.*,
+        coalesce(email.force_in, false) as email_in,
+        coalesce(email.force_out, false) as email_out,
+        coalesce(sms.force_in, false) as sms_in,
+        coalesce(sms.force_out, false) as sms_out,
+        email.needs_check or sms.needs_check as needs_check,
+        array_to_string(
+            array_remove(array[case when email.kept then 'e-mail' end, case when sms.kept then 'text messages' end], null),
+            ' and '
+        ) as kept,
+        -- A statement that was not followed because of an opt-out there keeps saying so as long as it is the same one.
+        wanted || jsonb_build_object('consent', jsonb_build_object(
+            'email', case
+                when email.kept then wanted #> '{consent,email}' || '{"respected": true}'
+                when (base #> '{consent,email}') - 'respected' = wanted #> '{consent,email}' then base #> '{consent,email}'
+                else wanted #> '{consent,email}'
+            end,
+            'sms', case
+                when sms.kept then wanted #> '{consent,sms}' || '{"respected": true}'
+                when (base #> '{consent,sms}') - 'respected' = wanted #> '{consent,sms}' then base #> '{consent,sms}'
+                else wanted #> '{consent,sms}'
+            end
+        )) as payload,
+        array(
+            select tag
+            from jsonb_array_elements_text(base -> 'tags') as tag
+            where not coalesce(wanted -> 'tags' ? tag, false)
+            order by tag collate "C"
+        ) as tags_to_remove
+    from judged
+    left join flags as email on email.key = judged.key and email.channel = 'email'
+    left join flags as sms on sms.key = judged.key and sms.channel = 'sms'
+),
+requests as (
+    select
+        decided.*,
+        case
+            when step <> 'send' then step
+            when former_id is null and base - 'lang' = payload - 'lang' then 'same'
+            else 'send'
+        end as outcome,
+        case
+            when step in ('untag', 'opt_out') then jsonb_build_object('contact', jsonb_build_object('email', base ->> 'email'))
+            else delivery.compact(jsonb_build_object(
+                'contact', delivery.compact(jsonb_build_object(
+                    -- A rename is addressed to the card as it is called there.
+                    'email', coalesce(case when former_id is not null then base ->> 'email' end, payload ->> 'email'),
+                    'name', payload ->> 'name',
+                    'phone', payload ->> 'phone',
+                    'company', payload ->> 'company',
+                    'externalId', payload ->> 'external_id',
+                    'state', payload ->> 'state',
+                    'address', delivery.compact(jsonb_build_object(
+                        'streetAddress', payload #>> '{address,street}',
+                        'zipCode', payload #>> '{address,zip}',
+                        'city', payload #>> '{address,city}',
+                        'country', payload #>> '{address,country}'
+                    ))
+                )),
+                'newEmail', case when former_id is not null then payload ->> 'email' end,
+                'lang', case when former_id is not null then payload ->> 'lang' end,
+                'province', payload ->> 'province',
+                'birthday', payload ->> 'birthday',
+                'properties', payload -> 'properties',
+                'tags', payload -> 'tags',
+                -- The agreement's own record, where the account has one of this name (it must exist there already).
+                'consentDetails', case
+                    when consent_name is not null and (email_in or email_out) then jsonb_build_array(jsonb_strip_nulls(
+                        jsonb_build_object(
+                            'consentName', consent_name,
+                            'consentAccept', email_in,
+                            'agreementDate', delivery.epoch_ms((payload #>> '{consent,email,at}')::timestamptz),
+                            'optOut', email_out
+                        )
+                    ))
+                end
+            ))
+        end
+        || delivery.compact(jsonb_build_object('removeTags', to_jsonb(tags_to_remove)))
+        || jsonb_build_object(
+            'forceOptIn', email_in,
+            'forceOptOut', email_out,
+            'forcePhoneOptIn', sms_in,
+            'forcePhoneOptOut', sms_out
+        ) as request
+    from decided
+    cross join settings
+)
+select
+    key,
+    case when outcome in ('untag', 'opt_out') then 'send' else outcome end as verdict,
+    case when former_id is not null then 'rename contact' else 'upsert contacts' end as operation,
+    case outcome
+        when 'untag' then 'untag'
+        when 'opt_out' then 'opt out'
+        when 'send' then case when former_id is not null then 'rename' when base is null then 'new' else 'changed' end
+    end as kind,
+    request #>> '{contact,email}' as address,
+    case when outcome in ('send', 'untag', 'opt_out') then request end as request,
+    payload,
+    base as before,
+    former_id,
+    coalesce(needs_check, false) as needs_check,
+    -- Orders that were left out for want of consent, or of the contact itself, are looked at again.
+    outcome = 'send'
+    and (
+        base is null
+        or (payload #>> '{consent,email,state}' = 'opt_in' and base #>> '{consent,email,state}' <> 'opt_in')
+    ) as wakes_orders,
+    nullif(kept, '') as kept,
+    coalesce(code, case when verdict = 'gone' and is_moved then 'moved' when base_state <> 'acknowledged' then 'outcome-unknown' end) as code,
+    reason
+from requests

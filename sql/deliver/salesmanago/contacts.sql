@@ -1,0 +1,238 @@
+-- What SALESmanago should hold of each candidate contact: one row per row of pg_temp.deliver_candidates.
+--
+-- verdict: send (the payload is the desired state), skip (a filter of the pipeline file leaves it out), reject (it cannot
+-- be sent, the code says why), gone (no shop has it any more). Filters decide who enters; whom the account already holds
+-- is kept up to date whatever the filters say, so that an opt-out always gets through.
+--
+-- The payload is the whole card in our words; contact_requests.sql turns it into a call. Sheet, sections 5.1 and 7.
+-- $1 settings: connections, pipeline settings, and `deliver`, what the account's settings say.
+with recursive settings as (
+    select
+        $1::jsonb ->> 'target' as target,
+        $1::jsonb -> 'tags' as tags,
+        $1::jsonb #>> '{deliver,lang}' as default_lang,
+        $1::jsonb ->> 'consent' as consent_choice,
+        ($1::jsonb ->> 'created_after')::date::timestamp at time zone 'UTC' as created_after,
+        ($1::jsonb ->> 'created_before')::date::timestamp at time zone 'UTC' as created_before,
+        ($1::jsonb ->> 'placed_after')::date::timestamp at time zone 'UTC' as placed_after,
+        ($1::jsonb ->> 'placed_before')::date::timestamp at time zone 'UTC' as placed_before,
+        $1::jsonb ->> 'without_consent' = 'send' as orders_without_consent,
+        array(select jsonb_array_elements_text($1::jsonb -> 'connections')) as connections
+),
+formers as (
+    -- Who became this contact when an e-mail changed at the shop, over any number of changes.
+    select candidate.key, moves.contact_id as former_id, moves.moved_at
+    from pg_temp.deliver_candidates as candidate
+    join canonical.contact_moves as moves on moves.moved_to = candidate.key
+    union
+    select formers.key, moves.contact_id, moves.moved_at
+    from formers
+    join canonical.contact_moves as moves on moves.moved_to = formers.former_id
+),
+held as (
+    select candidate.key
+    from pg_temp.deliver_candidates as candidate
+    cross join settings
+    join delivery.ledger
+        on ledger.contact_id = candidate.key
+        and ledger.target = settings.target
+        and ledger.object = 'contact'
+        and ledger.key = candidate.key
+),
+renames as (
+    -- Of those, the one whose card is renamed: only where the account does not hold the contact itself yet.
+    select distinct on (formers.key) formers.key, formers.former_id
+    from formers
+    cross join settings
+    join delivery.ledger
+        on ledger.contact_id = formers.former_id
+        and ledger.target = settings.target
+        and ledger.object = 'contact'
+        and ledger.key = formers.former_id
+        and ledger.state = 'acknowledged'
+    where formers.key not in (select held.key from held)
+        and not exists (select from canonical.contacts where contacts.contact_id = formers.former_id)
+    order by formers.key, formers.moved_at desc, formers.former_id
+),
+candidates as (
+    select
+        candidate.key,
+        renames.former_id,
+        candidate.key in (select held.key from held) or renames.former_id is not null as is_known,
+        exists (
+            select from canonical.contact_sources as source
+            where source.contact_id = candidate.key and source.connection = any (settings.connections)
+        ) as is_ours,
+        exists (
+            select from canonical.orders
+            where orders.contact_id = candidate.key
+                and orders.connection = any (settings.connections)
+        ) as has_ordered,
+        settings.orders_without_consent
+        and exists (
+            select from canonical.orders
+            where orders.contact_id = candidate.key
+                and orders.connection = any (settings.connections)
+                and (orders.status = 'DELIVERED' or (orders.status = 'IN_PROGRESS' and orders.payment_status = 'paid'))
+                and (settings.placed_after is null or orders.placed_at >= settings.placed_after)
+                and (settings.placed_before is null or orders.placed_at < settings.placed_before)
+        ) as is_needed_by_orders
+    from pg_temp.deliver_candidates as candidate
+    cross join settings
+    left join renames on renames.key = candidate.key
+),
+accounts as (
+    -- The account's key at the first connection of the pipeline file that has one.
+    select distinct on (source.contact_id)
+        source.contact_id,
+        regexp_replace(source.source_key, '^account:', '') as external_id
+    from pg_temp.deliver_candidates as candidate
+    join canonical.contact_sources as source on source.contact_id = candidate.key
+    cross join settings
+    where source.kind = 'account' and source.connection = any (settings.connections)
+    order by
+        source.contact_id,
+        array_position(settings.connections, source.connection),
+        length(source.source_key),
+        source.source_key
+),
+tag_names as (
+    select tag.contact_id, settings.tags ->> 'registered' as name
+    from pg_temp.deliver_candidates as candidate
+    join canonical.contact_tags as tag on tag.contact_id = candidate.key
+    cross join settings
+    where tag.origin = 'registered'
+    union all
+    -- Only without an account.
+    select tag.contact_id, settings.tags ->> 'newsletter'
+    from pg_temp.deliver_candidates as candidate
+    join canonical.contact_tags as tag on tag.contact_id = candidate.key
+    join canonical.contacts as contact on contact.contact_id = candidate.key
+    cross join settings
+    where tag.origin = 'newsletter' and not contact.registered
+    union all
+    select tag.contact_id, tag.tag
+    from pg_temp.deliver_candidates as candidate
+    join canonical.contact_tags as tag on tag.contact_id = candidate.key
+    cross join settings
+    where (tag.origin = 'category' and (settings.tags ->> 'categories')::boolean) or tag.origin = 'pipeline'
+    union all
+    select candidate.key, always.name
+    from pg_temp.deliver_candidates as candidate
+    cross join settings
+    cross join jsonb_array_elements_text(settings.tags -> 'always') as always (name)
+),
+spelled_tags as (
+    -- The platform's own spelling (sheet, 5.3), or comparisons fail: upper case, no blanks, no commas.
+    select distinct
+        contact_id,
+        replace(upper(btrim(regexp_replace(replace(name, ',', ' '), '\s+', ' ', 'g'))), ' ', '_') as tag
+    from tag_names
+    where name is not null
+),
+tags as (
+    select contact_id, jsonb_agg(tag order by tag collate "C") as tags
+    from spelled_tags
+    where tag <> ''
+    group by contact_id
+),
+fields as (
+    -- contacts.fields: each expression stands in place of the marker, as one row (name, value as text).
+    select
+        c.contact_id,
+        jsonb_object_agg(field.name, field.value order by field.name) filter (where field.value <> '') as properties
+    from canonical.contacts as c
+    /*rfm*/
+    cross join lateral (
+        values
+            /*fields*/
+            (null::text, null::text)
+    ) as field (name, value)
+    where c.contact_id in (select candidate.key from pg_temp.deliver_candidates as candidate)
+        and field.name is not null
+    group by c.contact_id
+),
+cards as (
+    select
+        candidate.*,
+        contact.contact_id is not null as exists_here,
+        contact.email,
+        contact.email_consent,
+        contact.created_at,
+        delivery.compact(jsonb_build_object(
+            'email', contact.email,
+            'name', nullif(concat_ws(' ', btrim(contact.first_name), btrim(contact.last_name)), ''),
+            'phone', contact.phone,
+            'company', btrim(contact.company),
+            'external_id', accounts.external_id,
+            -- Somebody who only reads the newsletter has bought nothing yet.
+            'state', case when contact.registered or candidate.has_ordered then 'CUSTOMER' else 'PROSPECT' end,
+            'address', delivery.compact(jsonb_build_object(
+                'street', btrim(contact.street),
+                'zip', btrim(contact.postal_code),
+                'city', btrim(contact.city),
+                'country', contact.country
+            )),
+            'province', btrim(contact.region),
+            'birthday', to_char(contact.birthday, 'YYYYMMDD'),
+            'lang', upper(coalesce(
+                nullif(split_part(translate(contact.language, '-', '_'), '_', 1), ''),
+                settings.default_lang
+            )),
+            'properties', fields.properties
+        ))
+        || jsonb_build_object(
+            'tags', coalesce(tags.tags, '[]'),
+            'consent', jsonb_build_object(
+                'email', jsonb_strip_nulls(jsonb_build_object(
+                    'state', contact.email_consent,
+                    'at', delivery.iso_utc(contact.email_consent_at)
+                )),
+                'sms', jsonb_strip_nulls(jsonb_build_object(
+                    'state', contact.sms_consent,
+                    'at', delivery.iso_utc(contact.sms_consent_at)
+                ))
+            )
+        ) as payload
+    from candidates as candidate
+    cross join settings
+    left join canonical.contacts as contact on contact.contact_id = candidate.key
+    left join accounts on accounts.contact_id = candidate.key
+    left join tags on tags.contact_id = candidate.key
+    left join fields on fields.contact_id = candidate.key
+),
+judged as (
+    select
+        cards.*,
+        case
+            when not exists_here then 'gone'
+            when not is_ours then 'other-shop'
+            when is_known then null
+            when consent_choice = 'opt_in_only' and email_consent <> 'opt_in' and not is_needed_by_orders then 'consent'
+            when created_after is not null and (created_at is null or created_at < created_after) then 'created'
+            when created_before is not null and (created_at is null or created_at >= created_before) then 'created'
+        end as left_out,
+        -- RFC 5321 and the sheet, section 3: 64 before the @, 254 in all.
+        case
+            when email is null then 'no-email'
+            when octet_length(split_part(email, '@', 1)) > 64 or octet_length(email) > 254 then 'email-too-long'
+        end as refused
+    from cards
+    cross join settings
+)
+select
+    key,
+    case
+        when left_out = 'gone' then 'gone'
+        when left_out is not null then 'skip'
+        when refused is not null then 'reject'
+        else 'send'
+    end as verdict,
+    coalesce(left_out, refused) as code,
+    case coalesce(left_out, refused)
+        when 'no-email' then 'SALESmanago keys contacts by e-mail and this contact has none; add one at the shop'
+        when 'email-too-long' then 'SALESmanago takes at most 64 characters before the @ and 254 in all; correct the address at the shop'
+    end as reason,
+    former_id,
+    case when left_out is null and refused is null then payload end as payload
+from judged

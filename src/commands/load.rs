@@ -1,0 +1,77 @@
+//! `wharf load`: what changed goes to the target.
+
+use super::{Global, PipelineFile, with_pipeline};
+use crate::error::Exit;
+use crate::printer::Printer;
+use crate::stage::load::feed::Baseline;
+use crate::stage::load::{self, Summary};
+use crate::{Result, target};
+
+const EXAMPLES: &str = "\
+Examples:
+  wharf plan shop.yaml && wharf load shop.yaml
+  wharf --json load shop.yaml | jq .tally.sent
+
+Exit code 3: some records were refused (wharf rejects). Exit code 4: stopped early, or some orders wait for their
+contact to appear at the target; run it again, it continues.";
+
+/// Send what changed to the target
+///
+/// Contacts first, then their events, each compared with what the target last acknowledged: what it holds already is not
+/// sent. It keeps the account's rate and window, can be killed at any instant, and never sends an order twice: where the
+/// answer to a call was lost, the target is asked first what arrived.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Args {
+    #[command(flatten)]
+    file: PipelineFile,
+}
+
+/// Loads one pipeline as a run of its own.
+///
+/// # Errors
+/// Those of [`load::load`].
+pub async fn run(global: &Global, args: Args) -> Result<Exit> {
+    with_pipeline(global, &args.file.pipeline, "load", async |context, pipeline| {
+        let target = target::registry::build(&pipeline.target, &pipeline.load)?;
+        let summary = load::load(&context, &pipeline, target).await?;
+        global.printer.document(&summary)?;
+        print(&global.printer, &summary);
+        Ok(summary.tally.exit())
+    })
+    .await
+}
+
+/// Says what a load did.
+pub fn print(printer: &Printer, summary: &Summary) {
+    if let Some(baseline) = summary.baseline {
+        printer.note(baseline_text(baseline));
+    }
+    let groups = summary.tally.groups();
+    if groups.is_empty() {
+        printer.line("nothing to send: the target holds everything just so");
+    }
+    for (heading, counts) in groups {
+        let heading = if heading == "send" { "sent" } else { heading };
+        for (name, n) in counts {
+            printer.line(format_args!("{heading:<14} {n:>9}  {name}"));
+        }
+    }
+    if !summary.tally.rejected.is_empty() {
+        printer.note("the target or a rule refused some records: wharf rejects list --stage delivery");
+    }
+    if !summary.tally.waiting.is_empty() {
+        printer.warning("some records wait for something at the target and stay pending: run it again, it continues");
+    }
+}
+
+/// Why everything is compared.
+pub fn baseline_text(baseline: Baseline) -> &'static str {
+    match baseline {
+        Baseline::First => {
+            "first load of this pipeline into this account: everything is compared, automations stay still"
+        }
+        Baseline::Settings => "settings that shape what is sent have changed: everything is compared",
+        Baseline::Rfm => "fields use RFM scores, which move by themselves: contacts are compared once a day",
+    }
+}

@@ -1,0 +1,126 @@
+//! `wharf plan`: what a load would do.
+
+use super::{Global, PipelineFile, load, with_database};
+use crate::error::Exit;
+use crate::stage::plan::{self, Record, Report};
+use crate::{Error, Kind, Result, target};
+use std::io::Write;
+
+const EXAMPLES: &str = "\
+Examples:
+  wharf plan shop.yaml                       counts, calls and time
+  wharf plan shop.yaml --verbose | less      every record, every field, old -> new
+  wharf --json plan shop.yaml | jq .tally.sent
+  wharf --json --verbose plan shop.yaml      one JSON object a line: the records, then the counts";
+
+/// Show what a load would do; makes no call and changes nothing
+///
+/// It renders exactly as `wharf load` does and compares with what the target last acknowledged, so its counts are those
+/// of the load, unless the target answers what cannot be foreseen (an opt-out found on a card, a refusal).
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Args {
+    #[command(flatten)]
+    file: PipelineFile,
+}
+
+/// Plans one pipeline; not a run, because nothing is done.
+///
+/// # Errors
+/// Those of [`plan::plan`].
+pub async fn run(global: &Global, args: Args) -> Result<Exit> {
+    let pipeline = load(global, &args.file.pipeline)?;
+    let target = target::registry::build(&pipeline.target, &pipeline.load)?;
+    let printer = &global.printer;
+    let in_lines = printer.is_json() && printer.is_verbose();
+    with_database(global, async |db| {
+        let report = plan::plan(&db, &pipeline, target.as_ref(), &global.progress, &global.stop, |record| {
+            if in_lines {
+                write_json_line(&record)?;
+            } else if printer.is_verbose() {
+                print_record(global, &record);
+            }
+            Ok(())
+        })
+        .await?;
+        if in_lines {
+            write_json_line(&report)?;
+        } else {
+            printer.document(&report)?;
+            print(global, &report);
+        }
+        Ok(Exit::Done)
+    })
+    .await
+}
+
+fn print_record(global: &Global, record: &Record) {
+    let why = match (&record.code, &record.reason) {
+        (Some(code), Some(reason)) => format!("  {code}: {reason}"),
+        (Some(code), None) => format!("  {code}"),
+        _ => String::new(),
+    };
+    global.printer.line(format_args!("{}  {}  {}{why}", record.action, record.address, record.key));
+    for change in &record.fields {
+        let old = change.old.as_deref().unwrap_or("(nothing)");
+        let new = change.new.as_deref().unwrap_or("(nothing)");
+        global.printer.line(format_args!("    {}: {old} -> {new}", change.field));
+    }
+}
+
+fn print(global: &Global, report: &Report) {
+    let printer = &global.printer;
+    if let Some(baseline) = report.baseline {
+        printer.note(load::baseline_text(baseline));
+    }
+    if report.open_calls > 0 {
+        printer.note(format_args!(
+            "{} calls of an earlier load are open; a load looks first what arrived",
+            report.open_calls
+        ));
+    }
+    printer.line(format_args!(
+        "{} -> {}: {} contacts and {} orders to look at",
+        report.pipeline, report.target, report.contacts, report.orders
+    ));
+    for (heading, counts) in report.tally.groups() {
+        for (name, n) in counts {
+            printer.line(format_args!("{heading:<14} {n:>9}  {name}"));
+        }
+    }
+    let time = match report.seconds {
+        Some(seconds) => format!("about {} at the account's rate", duration(seconds)),
+        None => "as fast as the account answers: the pipeline file sets no rate".to_owned(),
+    };
+    printer.line(format_args!("{} calls, {time}", report.calls));
+}
+
+fn duration(seconds: f64) -> String {
+    let whole = seconds.ceil() as u64;
+    match (whole / 3600, whole / 60 % 60, whole % 60) {
+        (0, 0, s) => format!("{s} s"),
+        (0, m, s) => format!("{m} min {s} s"),
+        (h, m, _) => format!("{h} h {m} min"),
+    }
+}
+
+/// Records are streamed, so they cannot be members of one document.
+fn write_json_line(value: &impl serde::Serialize) -> Result<()> {
+    let text = serde_json::to_string(value)
+        .map_err(|error| Error::new(Kind::Internal, "a record cannot be written as JSON").because(error))?;
+    // A reader that went away is none of our business.
+    let _ = writeln!(std::io::stdout().lock(), "{text}");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::duration;
+
+    #[test]
+    fn times_are_said_in_two_units_at_most() {
+        assert_eq!(duration(0.2), "1 s");
+        assert_eq!(duration(61.0), "1 min 1 s");
+        assert_eq!(duration(7_260.0), "2 h 1 min");
+    }
+}

@@ -1,0 +1,168 @@
+//! `wharf rejects`: what could not be stored, read or sent, and what to do about it.
+
+use super::{Global, with_database};
+use crate::error::Exit;
+use crate::stage::rejects::{self, Filter, Reject, Stage};
+use crate::{Error, Kind, Result};
+use serde_json::json;
+
+const EXAMPLES: &str = "\
+Examples:
+  wharf rejects                                        how many, by stage and code
+  wharf rejects list --stage delivery --code refused   one line each
+  wharf rejects show --key 0b6f3a1e-...                everything known of a record
+  wharf rejects retry --stage delivery                 send them again with the next load
+  wharf rejects drop --stage canonical --code bad-phone";
+
+/// List, show, retry and drop what could not be stored, read or sent
+///
+/// staging: a record that could not be stored as received; its bytes are kept. canonical: a value that could not be read;
+/// its record flows on without it, unless the reason says it is held. delivery: a record that the target, or a rule
+/// before it, refused; it comes back when it changes at the shop, or by `retry`.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Args {
+    #[command(subcommand)]
+    action: Option<Action>,
+}
+
+/// What to do with them.
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// One line per reject
+    List {
+        #[command(flatten)]
+        which: Which,
+        /// At most so many lines
+        #[arg(long, default_value_t = 1000)]
+        limit: u32,
+    },
+    /// Everything known of one record: the reasons, and what was received or was to be sent
+    Show {
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Have them tried again: delivery rejects become pending, the others are read again by the next transform
+    Retry {
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Forget them; the records stay as they are
+    Drop {
+        #[command(flatten)]
+        which: Which,
+    },
+}
+
+/// Which rejects.
+#[derive(Debug, Clone, clap::Args)]
+struct Which {
+    /// Of which stage
+    #[arg(long, value_enum)]
+    stage: Option<Stage>,
+    /// With which code
+    #[arg(long)]
+    code: Option<String>,
+    /// Of which record: source key, contact_id or order_id
+    #[arg(long)]
+    key: Option<String>,
+}
+
+impl Which {
+    fn filter(&self) -> Filter {
+        Filter { stage: self.stage, code: self.code.clone(), key: self.key.clone() }
+    }
+
+    /// What changes something must be asked for by name.
+    fn narrowed(&self) -> Result<Filter> {
+        if self.stage.is_none() && self.code.is_none() && self.key.is_none() {
+            return Err(Error::new(Kind::Command, "name the rejects by --stage, --code or --key")
+                .hint("`wharf rejects` shows what there is"));
+        }
+        Ok(self.filter())
+    }
+}
+
+/// Works on the rejects of all pipelines in this database.
+///
+/// # Errors
+/// [`Kind::Command`] where rejects must be named; those of the database.
+pub async fn run(global: &Global, args: Args) -> Result<Exit> {
+    let printer = &global.printer;
+    let action = args.action;
+    with_database(global, async |db| {
+        match action {
+            None => {
+                let counts = rejects::counts(&db).await?;
+                printer.document(&counts)?;
+                if counts.is_empty() {
+                    printer.line("no rejects");
+                }
+                for count in &counts {
+                    printer.line(format_args!(
+                        "{:<10} {:<24} {:<16} {:<20} {:>8}",
+                        count.stage, count.scope, count.entity, count.code, count.n
+                    ));
+                }
+            }
+            Some(Action::List { which, limit }) => {
+                let list = rejects::list(&db, &which.filter(), i64::from(limit)).await?;
+                printer.document(&list)?;
+                for reject in &list {
+                    print(global, reject);
+                }
+                if list.len() == limit as usize {
+                    printer.note(format_args!("only the newest {limit} are shown: --limit shows more"));
+                }
+            }
+            Some(Action::Show { which }) => {
+                let list = rejects::list(&db, &which.narrowed()?, 100).await?;
+                let mut shown = Vec::new();
+                for reject in &list {
+                    let content = rejects::content(&db, reject).await?;
+                    print(global, reject);
+                    for (name, text) in &content {
+                        printer.line(format_args!("    {name}: {text}"));
+                    }
+                    shown.push(json!({ "reject": reject, "content": content }));
+                }
+                printer.document(&shown)?;
+                if list.is_empty() {
+                    printer.line("no such reject");
+                }
+            }
+            Some(Action::Retry { which }) => {
+                let done = rejects::retry(&db, &which.narrowed()?).await?;
+                printer.document(&done)?;
+                printer.line(format_args!("{} will be tried again by the next load", done.delivery));
+                if done.canonical > 0 {
+                    printer.line(format_args!(
+                        "{} values will be read again by the next transform of their shops",
+                        done.canonical
+                    ));
+                }
+                if done.staging > 0 {
+                    printer.note(format_args!(
+                        "{} records could not be stored; they are tried again whenever the shop gives them",
+                        done.staging
+                    ));
+                }
+            }
+            Some(Action::Drop { which }) => {
+                let n = rejects::drop(&db, &which.narrowed()?).await?;
+                printer.document(&json!({ "dropped": n }))?;
+                printer.line(format_args!("{n} dropped"));
+            }
+        }
+        Ok(Exit::Done)
+    })
+    .await
+}
+
+fn print(global: &Global, reject: &Reject) {
+    let field = reject.field.as_deref().map(|field| format!(".{field}")).unwrap_or_default();
+    global.printer.line(format_args!(
+        "{}  {}  {}{field} {}  {}: {} ({} times, last {})",
+        reject.stage, reject.scope, reject.entity, reject.key, reject.code, reject.reason, reject.times, reject.last_at
+    ));
+}

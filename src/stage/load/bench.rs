@@ -1,0 +1,437 @@
+//! Rendering: what the target should hold, and the calls that bring it there, worked out by the SQL files in
+//! `sql/deliver` over a slice of keys at a time.
+//!
+//! One session of its own with temporary tables; everything that reads canonical rows runs in a read-only transaction. A
+//! load and a plan render by the same statements: a load over `delivery.pending`, a plan over a temporary copy of it to
+//! which the plan adds what a load would have written. Nothing here calls a target or writes a table that stays.
+
+use super::settings::Settings;
+use crate::store::Database;
+use crate::target::ContactState;
+use crate::{Error, Kind, Result, sql};
+use serde_json::Value;
+use tokio_postgres::{Client, Row};
+use uuid::Uuid;
+
+/// How many keys are rendered at a time.
+const SLICE: i64 = 2000;
+
+/// Which pending keys are rendered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Those in `delivery.pending`.
+    Load,
+    /// A copy of those, and those that a load would take over first.
+    Plan,
+}
+
+/// What is pending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Object {
+    /// Contacts.
+    Contact,
+    /// Orders.
+    Order,
+}
+
+impl Object {
+    /// As `delivery.pending` calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Contact => "contact",
+            Self::Order => "order",
+        }
+    }
+}
+
+/// What becomes of one candidate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// A request says what to send.
+    Send,
+    /// The target holds just that.
+    Same,
+    /// Nothing is called for, or a filter leaves it out.
+    Skip,
+    /// It cannot be sent.
+    Reject,
+    /// A person has to look first.
+    Hold,
+    /// Something else has to happen first; it stays pending.
+    Wait,
+}
+
+impl Verdict {
+    fn read(text: &str) -> Result<Self> {
+        Ok(match text {
+            "send" => Self::Send,
+            "same" => Self::Same,
+            "skip" => Self::Skip,
+            "reject" => Self::Reject,
+            "hold" => Self::Hold,
+            "wait" => Self::Wait,
+            other => {
+                return Err(Error::new(Kind::Internal, format!("sql/deliver gives the unknown verdict `{other}`")));
+            }
+        })
+    }
+}
+
+/// One rendered record.
+#[derive(Debug, Clone)]
+pub struct Rendered {
+    /// `contact_id` or `order_id`.
+    pub key: Uuid,
+    /// The contact it hangs on.
+    pub contact_id: Uuid,
+    /// The run whose change made it pending, as it was when rendering began.
+    pub run_id: i64,
+    /// What becomes of it.
+    pub verdict: Verdict,
+    /// What the ledger calls it: `contact`, `purchase`, `cancellation`, `return`; `order` where no event is called for.
+    pub object: String,
+    /// The operation for contacts; events are found by their object.
+    pub operation: Option<String>,
+    /// What kind of sending it is, for counts: `contacts new`, `purchase`, …
+    pub kind: String,
+    /// How the target addresses the contact.
+    pub address: String,
+    /// The request.
+    pub request: Value,
+    /// What the ledger will say.
+    pub payload: Value,
+    /// What the ledger says now.
+    pub before: Option<Value>,
+    /// The contact whose card is renamed.
+    pub former_id: Option<Uuid>,
+    /// Whether the card is to be looked at before this opt-in.
+    pub needs_check: bool,
+    /// Whether orders of this contact are looked at again once it is there.
+    pub wakes_orders: bool,
+    /// Whether the target has been seen to hold the contact.
+    pub is_confirmed: bool,
+    /// For which channels an opt-out at the target was kept.
+    pub kept: Option<String>,
+    /// Code of a skip, hold, wait or reject.
+    pub code: Option<String>,
+    /// Why it is rejected.
+    pub reason: Option<String>,
+}
+
+/// The session and its tables.
+pub struct Bench {
+    client: Client,
+    settings: Settings,
+    contacts: String,
+    contact_requests: &'static str,
+    events: &'static str,
+    queued: i64,
+    taken: i64,
+    has_rfm: bool,
+}
+
+impl Bench {
+    /// A bench for one load or plan.
+    ///
+    /// # Errors
+    /// Those of the database; [`Kind::Internal`] if the platform has no `sql/deliver` folder.
+    pub async fn open(db: &Database, settings: &Settings, purpose: Purpose) -> Result<Self> {
+        let client = db.dedicated().await?;
+        client.batch_execute(sql::file("deliver/bench.sql")?).await?;
+        let pending = match purpose {
+            Purpose::Load => {
+                // A view takes no parameters, so the two names are quoted by Postgres itself.
+                let row = client
+                    .query_one(
+                        "select format(
+                            'create temporary view deliver_pending as
+                             select object, key, run_id from delivery.pending where target = %L and pipeline = %L',
+                            $1::text, $2::text)",
+                        &[&settings.target, &settings.pipeline],
+                    )
+                    .await?;
+                row.get::<_, String>(0)
+            }
+            Purpose::Plan => "create temporary table deliver_pending (
+                    object text, key uuid, run_id bigint not null, primary key (object, key))"
+                .to_owned(),
+        };
+        client.batch_execute(&pending).await?;
+        let file = |name: &str| sql::file(&format!("deliver/{}/{name}.sql", settings.platform));
+        Ok(Self {
+            contacts: settings.fields.embed(file("contacts")?),
+            contact_requests: file("contact_requests")?,
+            events: file("events")?,
+            client,
+            settings: settings.clone(),
+            queued: 0,
+            taken: 0,
+            has_rfm: false,
+        })
+    }
+
+    /// Its session, for a plan to fill `deliver_pending`.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Puts everything pending of `object` into the queue; how many that is. Contacts that are no more come last, because
+    /// what becomes of them depends on the others; orders come oldest first.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn queue(&mut self, object: Object) -> Result<u64> {
+        if object == Object::Contact && self.settings.fields.use_rfm() && !self.has_rfm {
+            // Scores are relative to all buyers, so the whole view is computed, but once for all slices.
+            self.client.batch_execute(sql::file("deliver/rfm.sql")?).await?;
+            self.has_rfm = true;
+        }
+        self.client.batch_execute("truncate pg_temp.deliver_queue").await?;
+        let file = match object {
+            Object::Contact => "deliver/queue_contacts.sql",
+            Object::Order => "deliver/queue_orders.sql",
+        };
+        let queued = self.client.execute(sql::file(file)?, &[]).await?;
+        self.client.batch_execute("analyze pg_temp.deliver_queue").await?;
+        self.queued = i64::try_from(queued).unwrap_or(i64::MAX);
+        self.taken = 0;
+        Ok(queued)
+    }
+
+    /// The next slice of contacts, rendered; `None` at the end of the queue. Render it again after [`Bench::note_seen`].
+    ///
+    /// # Errors
+    /// [`Kind::PipelineFile`] for a field expression that fails; those of the database.
+    pub async fn next_contacts(&mut self) -> Result<Option<Vec<Rendered>>> {
+        if !self.take().await? {
+            return Ok(None);
+        }
+        let transaction = self.client.build_transaction().read_only(true).start().await?;
+        let text = format!(
+            "insert into pg_temp.deliver_desired (key, verdict, code, reason, former_id, payload)\n{}",
+            self.contacts
+        );
+        let rendered = transaction.execute(&text, &[&self.settings.value]).await;
+        match rendered {
+            Ok(_) => transaction.commit().await?,
+            Err(error) => {
+                transaction.rollback().await?;
+                let among = "c.contact_id in (select key from pg_temp.deliver_candidates)";
+                self.settings.fields.try_each(&mut self.client, among).await?;
+                return Err(error.into());
+            }
+        }
+        self.render_contacts().await.map(Some)
+    }
+
+    /// The slice in hand, rendered with what has been seen at the target.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn render_contacts(&mut self) -> Result<Vec<Rendered>> {
+        let transaction = self.client.build_transaction().read_only(true).start().await?;
+        let text = in_hand(self.contact_requests);
+        let rows = transaction.query(&text, &[&self.settings.value]).await?;
+        transaction.commit().await?;
+        rows.iter().map(contact).collect()
+    }
+
+    /// Notes what the target said of `addresses`.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn note_seen(&self, addresses: &[String], states: &[Option<ContactState>]) -> Result<()> {
+        let seen: Vec<(&String, &ContactState)> =
+            addresses.iter().zip(states).filter_map(|(address, state)| Some((address, state.as_ref()?))).collect();
+        let column = |take: fn(&ContactState) -> bool| seen.iter().map(|(_, state)| take(state)).collect::<Vec<_>>();
+        let names: Vec<String> = seen.iter().map(|(address, _)| address.to_lowercase()).collect();
+        let modified: Vec<Option<jiff::Timestamp>> = seen.iter().map(|(_, state)| state.modified_at).collect();
+        self.client
+            .execute(
+                "insert into pg_temp.deliver_seen (address, email_opted_out, sms_opted_out, modified_at)
+                 select * from unnest($1::text[], $2::boolean[], $3::boolean[], $4::timestamptz[])
+                 on conflict do nothing",
+                &[&names, &column(|state| state.email_opted_out), &column(|state| state.sms_opted_out), &modified],
+            )
+            .await?;
+        Ok(())
+    }
+
+    /// The next slice of orders, rendered; `None` at the end of the queue.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn next_events(&mut self) -> Result<Option<Vec<Rendered>>> {
+        if !self.take().await? {
+            return Ok(None);
+        }
+        let transaction = self.client.build_transaction().read_only(true).start().await?;
+        let text = format!("{}\norder by placed_at nulls last, key", in_hand(self.events));
+        let rows = transaction.query(&text, &[&self.settings.value]).await?;
+        transaction.commit().await?;
+        let mut rendered: Vec<Rendered> = rows.iter().map(event).collect::<Result<_>>()?;
+        // Orders that are no more have nothing to say.
+        let found: std::collections::HashSet<Uuid> = rendered.iter().map(|row| row.key).collect();
+        for row in self.client.query("select key, run_id from pg_temp.deliver_candidates", &[]).await? {
+            let key: Uuid = row.get(0);
+            if !found.contains(&key) {
+                rendered.push(gone_order(key, row.get(1)));
+            }
+        }
+        Ok(Some(rendered))
+    }
+
+    /// Notes, in a plan, what a load would have done by now.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn note_planned(&self, rendered: &[Rendered]) -> Result<()> {
+        let settled: Vec<&Rendered> =
+            rendered.iter().filter(|row| !matches!(row.verdict, Verdict::Hold | Verdict::Wait)).collect();
+        let keys: Vec<Uuid> = settled.iter().map(|row| row.key).collect();
+        let verdicts: Vec<&str> = settled
+            .iter()
+            .map(|row| match row.verdict {
+                Verdict::Reject => "reject",
+                Verdict::Skip => "skip",
+                _ => "send",
+            })
+            .collect();
+        let formers: Vec<Option<Uuid>> = settled.iter().map(|row| row.former_id).collect();
+        self.client
+            .execute(
+                "insert into pg_temp.deliver_verdicts (contact_id, verdict, former_id)
+                 select * from unnest($1::uuid[], $2::text[], $3::uuid[])
+                 on conflict do nothing",
+                &[&keys, &verdicts, &formers],
+            )
+            .await?;
+        let woken: Vec<Uuid> = rendered.iter().filter(|row| row.wakes_orders).map(|row| row.key).collect();
+        self.client
+            .execute(
+                "insert into pg_temp.deliver_pending (object, key, run_id)
+                 select distinct 'order', order_id, 0 from canonical.orders
+                 where contact_id = any ($1) and connection = any ($2)
+                 on conflict do nothing",
+                &[&woken, &self.settings.connections],
+            )
+            .await?;
+        Ok(())
+    }
+
+    /// Notes, in a plan, contacts that a load would have seen at the target by now.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn note_confirmed(&self, contacts: &[Uuid]) -> Result<()> {
+        self.client
+            .execute(
+                "insert into pg_temp.deliver_verdicts (contact_id, verdict, is_confirmed)
+                 select contact_id, 'send', true from unnest($1::uuid[]) as seen (contact_id)
+                 on conflict (contact_id) do update set is_confirmed = true",
+                &[&contacts],
+            )
+            .await?;
+        Ok(())
+    }
+
+    /// Takes the next slice of the queue in hand; false at its end.
+    async fn take(&mut self) -> Result<bool> {
+        if self.taken >= self.queued {
+            return Ok(false);
+        }
+        self.client
+            .batch_execute("truncate pg_temp.deliver_candidates, pg_temp.deliver_desired, pg_temp.deliver_seen")
+            .await?;
+        self.client
+            .execute(
+                "insert into pg_temp.deliver_candidates (key, run_id)
+                 select key, run_id from pg_temp.deliver_queue where position > $1 and position <= $2",
+                &[&self.taken, &(self.taken + SLICE)],
+            )
+            .await?;
+        self.client.batch_execute("analyze pg_temp.deliver_candidates").await?;
+        self.taken += SLICE;
+        Ok(true)
+    }
+}
+
+/// A file's rows with the run that made each candidate pending.
+fn in_hand(text: &str) -> String {
+    format!(
+        "select rendered.*, candidate.run_id from (\n{text}\n) as rendered join pg_temp.deliver_candidates as candidate using (key)"
+    )
+}
+
+fn contact(row: &Row) -> Result<Rendered> {
+    let key: Uuid = row.try_get("key")?;
+    let kind: Option<String> = row.try_get("kind")?;
+    Ok(Rendered {
+        key,
+        contact_id: key,
+        run_id: row.try_get("run_id")?,
+        verdict: Verdict::read(row.try_get("verdict")?)?,
+        object: "contact".to_owned(),
+        operation: row.try_get("operation")?,
+        kind: format!("contacts {}", kind.unwrap_or_default()),
+        address: row.try_get::<_, Option<String>>("address")?.unwrap_or_default(),
+        request: row.try_get::<_, Option<Value>>("request")?.unwrap_or_default(),
+        payload: row.try_get::<_, Option<Value>>("payload")?.unwrap_or_default(),
+        before: row.try_get("before")?,
+        former_id: row.try_get("former_id")?,
+        needs_check: row.try_get("needs_check")?,
+        wakes_orders: row.try_get("wakes_orders")?,
+        is_confirmed: false,
+        kept: row.try_get("kept")?,
+        code: row.try_get("code")?,
+        reason: row.try_get("reason")?,
+    })
+}
+
+fn event(row: &Row) -> Result<Rendered> {
+    let object: Option<String> = row.try_get("object")?;
+    let object = object.unwrap_or_else(|| "order".to_owned());
+    Ok(Rendered {
+        key: row.try_get("key")?,
+        contact_id: row.try_get("contact_id")?,
+        run_id: row.try_get("run_id")?,
+        verdict: Verdict::read(row.try_get("verdict")?)?,
+        kind: object.clone(),
+        object,
+        operation: None,
+        address: row.try_get::<_, Option<String>>("address")?.unwrap_or_default(),
+        request: row.try_get::<_, Option<Value>>("request")?.unwrap_or_default(),
+        payload: row.try_get::<_, Option<Value>>("payload")?.unwrap_or_default(),
+        before: None,
+        former_id: None,
+        needs_check: false,
+        wakes_orders: false,
+        is_confirmed: row.try_get("is_confirmed")?,
+        kept: None,
+        code: row.try_get("code")?,
+        reason: row.try_get("reason")?,
+    })
+}
+
+fn gone_order(key: Uuid, run_id: i64) -> Rendered {
+    Rendered {
+        key,
+        contact_id: Uuid::nil(),
+        run_id,
+        verdict: Verdict::Skip,
+        object: "order".to_owned(),
+        operation: None,
+        kind: "order".to_owned(),
+        address: String::new(),
+        request: Value::Null,
+        payload: Value::Null,
+        before: None,
+        former_id: None,
+        needs_check: false,
+        wakes_orders: false,
+        is_confirmed: false,
+        kept: None,
+        code: Some("gone".to_owned()),
+        reason: None,
+    }
+}

@@ -1,0 +1,174 @@
+//! From the change feed to `delivery.pending`.
+//!
+//! A reader of the feed must not skip a row that commits late, so it takes what belongs to runs below the oldest run that
+//! is unfinished and may still write. Run numbers are given out before a run's row can be seen, and rows can become
+//! visible out of order; so the bound is read while no run can be begun (a share lock, held for that one statement).
+
+use super::bench::Object;
+use super::settings::Settings;
+use crate::store::lease::Lease;
+use crate::{Result, sql};
+use deadpool_postgres::GenericClient;
+use serde::Serialize;
+use tokio_postgres::Client;
+
+/// Why everything is compared with the ledger, and not only what changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Baseline {
+    /// This pipeline has never been loaded into this account.
+    First,
+    /// Settings that shape payloads have changed.
+    Settings,
+    /// RFM scores move without any change; contacts are compared once a day.
+    Rfm,
+}
+
+/// Which part of the feed is taken over.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// The last run taken over before.
+    pub after: i64,
+    /// The last run to take over now.
+    pub through: i64,
+    /// Whether everything is taken over instead, and why.
+    pub baseline: Option<Baseline>,
+    /// Whether the first backlog has not been gone through yet.
+    pub first_load: bool,
+    /// Seconds since everything was last compared; `None` if it never was.
+    pub since_full: Option<f64>,
+}
+
+impl Part {
+    /// Finds out what is to be taken over. `own_run` counts as finished: its own changes are committed before it loads.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn find(
+        client: &mut deadpool_postgres::Client,
+        settings: &Settings,
+        own_run: Option<i64>,
+    ) -> Result<Self> {
+        let transaction = client.transaction().await?;
+        transaction.batch_execute("set local lock_timeout = '30s'; lock table ops.runs in share mode").await?;
+        let through: i64 =
+            transaction.query_one(sql::file("deliver/feed/last_complete_run.sql")?, &[&own_run]).await?.get(0);
+        transaction.commit().await?;
+        let consumer = client
+            .query_opt(
+                "select run_id, settings_hash, extract(epoch from now() - full_at)::double precision, first_load
+                 from delivery.consumers where target = $1 and pipeline = $2",
+                &[&settings.target, &settings.pipeline],
+            )
+            .await?;
+        let Some(row) = consumer else {
+            return Ok(Self { after: 0, through, baseline: Some(Baseline::First), first_load: true, since_full: None });
+        };
+        let hash: Option<String> = row.get(1);
+        let since_full: Option<f64> = row.get(2);
+        let is_old = since_full.is_none_or(|seconds| seconds >= 24.0 * 3600.0);
+        let baseline = match hash {
+            None => Some(Baseline::First),
+            Some(hash) if hash != settings.hash => Some(Baseline::Settings),
+            Some(_) if settings.fields.use_rfm() && is_old => Some(Baseline::Rfm),
+            Some(_) => None,
+        };
+        let after: i64 = row.get(0);
+        Ok(Self { after, through: through.max(after), baseline, first_load: row.get(3), since_full })
+    }
+
+    /// The statements that select what becomes pending: `(key, run_id)` rows of an object.
+    fn selections(&self) -> Vec<(Object, &'static str)> {
+        match self.baseline {
+            Some(Baseline::First | Baseline::Settings) => {
+                vec![(Object::Contact, "deliver/feed/all_contacts.sql"), (Object::Order, "deliver/feed/all_orders.sql")]
+            }
+            Some(Baseline::Rfm) => vec![
+                (Object::Contact, "deliver/feed/all_contacts.sql"),
+                (Object::Contact, "deliver/feed/changed_contacts.sql"),
+                (Object::Order, "deliver/feed/changed_orders.sql"),
+            ],
+            None => vec![
+                (Object::Contact, "deliver/feed/changed_contacts.sql"),
+                (Object::Order, "deliver/feed/changed_orders.sql"),
+            ],
+        }
+    }
+
+    /// Takes it over into `delivery.pending` and moves the watermark, in one transaction.
+    ///
+    /// # Errors
+    /// Those of the database; [`crate::Kind::LeaseLost`].
+    pub async fn take_over(
+        &self,
+        client: &mut deadpool_postgres::Client,
+        lease: &Lease,
+        settings: &Settings,
+    ) -> Result<u64> {
+        let transaction = client.transaction().await?;
+        lease.assert(&transaction).await?;
+        let mut taken = 0;
+        for (object, file) in self.selections() {
+            let text = format!(
+                "insert into delivery.pending (target, pipeline, object, key, run_id)
+                 select $1, $5, $6, selected.key, selected.run_id from (\n{}\n) as selected
+                 on conflict (target, pipeline, object, key) do update
+                 set run_id = excluded.run_id, attempts = 0
+                 where pending.run_id < excluded.run_id",
+                sql::file(file)?
+            );
+            taken += GenericClient::execute(
+                &transaction,
+                &text,
+                &[
+                    &settings.target,
+                    &settings.connections,
+                    &self.after,
+                    &self.through,
+                    &settings.pipeline,
+                    &object.name(),
+                ],
+            )
+            .await?;
+        }
+        GenericClient::execute(
+            &transaction,
+            "insert into delivery.consumers (target, pipeline, run_id, settings_hash, full_at)
+             values ($1, $2, $3, $4, now())
+             on conflict (target, pipeline) do update
+             set run_id = excluded.run_id,
+                 settings_hash = excluded.settings_hash,
+                 full_at = case when $5 then now() else consumers.full_at end",
+            &[&settings.target, &settings.pipeline, &self.through, &settings.hash, &self.baseline.is_some()],
+        )
+        .await?;
+        transaction.commit().await?;
+        Ok(taken)
+    }
+
+    /// Copies what is pending, and what would be taken over, into a plan's `deliver_pending`.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn copy_for_plan(&self, session: &Client, settings: &Settings) -> Result<()> {
+        session
+            .execute(
+                "insert into pg_temp.deliver_pending (object, key, run_id)
+                 select object, key, run_id from delivery.pending where target = $1 and pipeline = $2",
+                &[&settings.target, &settings.pipeline],
+            )
+            .await?;
+        for (object, file) in self.selections() {
+            let text = format!(
+                "insert into pg_temp.deliver_pending (object, key, run_id)
+                 select $5, selected.key, selected.run_id from (\n{}\n) as selected
+                 on conflict do nothing",
+                sql::file(file)?
+            );
+            session
+                .execute(&text, &[&settings.target, &settings.connections, &self.after, &self.through, &object.name()])
+                .await?;
+        }
+        Ok(())
+    }
+}

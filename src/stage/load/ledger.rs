@@ -1,0 +1,567 @@
+//! The book-keeping around a call: intent before, outcome after, each in one transaction that first asserts the lease.
+//!
+//! What the ledger promises: a row `acknowledged` was taken by the target; a row `sending` may have been; a row `held` may
+//! have been and nobody can tell. Only operations that the target does not deduplicate write `sending`, so for those the
+//! ledger knows of every record that can be at the target.
+
+use super::bench::{Object, Rendered};
+use super::settings::Settings;
+use crate::store::Database;
+use crate::store::lease::Lease;
+use crate::target::{Item, Operation};
+use crate::{Result, sql};
+use deadpool_postgres::{GenericClient, Transaction};
+use serde_json::Value;
+use std::collections::HashSet;
+use uuid::Uuid;
+
+/// Codes of delivery rejects that tell of something without keeping the record from being sent.
+pub const NOTES: [&str; 1] = [OPT_OUT_KEPT];
+/// An opt-out found at the target was kept.
+pub const OPT_OUT_KEPT: &str = "opt-out-kept";
+/// Nobody can tell whether it arrived.
+pub const OUTCOME_UNKNOWN: &str = "outcome-unknown";
+
+/// A record refused, with the code and the words.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    /// The record.
+    pub record: Rendered,
+    /// Stable code.
+    pub code: String,
+    /// Words for people.
+    pub reason: String,
+}
+
+/// How a batch ended.
+#[derive(Debug, Default)]
+pub struct BatchEnd {
+    /// Taken, with the target's own id.
+    pub acknowledged: Vec<(Rendered, Option<String>)>,
+    /// Refused for good.
+    pub refused: Vec<Refusal>,
+    /// Not taken, may be tried again.
+    pub later: Vec<Rendered>,
+    /// State of the batch: acknowledged, partial, refused or unknown.
+    pub state: &'static str,
+    /// Whether some outcome is open, so that the batch is looked into again.
+    pub is_open: bool,
+    /// The target's id of the call.
+    pub reference: Option<String>,
+    /// What the target said.
+    pub detail: Option<String>,
+}
+
+/// A record of a batch whose outcome is open.
+#[derive(Debug, Clone)]
+pub struct OpenRecord {
+    /// What was sent.
+    pub item: Item,
+    /// What the ledger calls it.
+    pub object: String,
+    /// What the ledger says.
+    pub payload: Value,
+}
+
+/// What a look-up found of a batch's open records.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// There, with the target's own id.
+    pub present: Vec<(OpenRecord, Option<String>)>,
+    /// Not there: to be sent again.
+    pub absent: Vec<OpenRecord>,
+    /// Nobody can tell.
+    pub unclear: Vec<(OpenRecord, String)>,
+}
+
+/// Writes for one target account under its lease.
+pub struct Ledger<'a> {
+    /// The database.
+    pub db: &'a Database,
+    /// `target:ACCOUNT`.
+    pub lease: &'a Lease,
+    /// The pipeline's.
+    pub settings: &'a Settings,
+    /// The run at work.
+    pub run_id: i64,
+}
+
+impl Ledger<'_> {
+    /// Writes the intent of a call; its number.
+    ///
+    /// # Errors
+    /// Those of the database; [`crate::Kind::LeaseLost`].
+    pub async fn intend(&self, operation: &Operation, records: &[Rendered]) -> Result<i64> {
+        let mut client = self.db.client().await?;
+        let transaction = client.transaction().await?;
+        self.lease.assert(&transaction).await?;
+        let keys = keys(records);
+        let items = i32::try_from(records.len()).unwrap_or(i32::MAX);
+        let batch: i64 = GenericClient::query_one(
+            &transaction,
+            "insert into delivery.batches (target, pipeline, operation, run_id, items, keys, state)
+             values ($1, $2, $3, $4, $5, $6, 'intent')
+             returning batch_id",
+            &[&self.settings.target, &self.settings.pipeline, &operation.name, &self.run_id, &items, &keys],
+        )
+        .await?
+        .get(0);
+        if !operation.idempotent {
+            let objects: Vec<&str> = records.iter().map(|record| record.object.as_str()).collect();
+            let contacts: Vec<Uuid> = records.iter().map(|record| record.contact_id).collect();
+            let payloads: Vec<Value> = records.iter().map(sending_payload).collect();
+            GenericClient::execute(
+                &transaction,
+                "insert into delivery.ledger (target, object, key, contact_id, payload, state, batch_id, run_id)
+                 select $1, record.object, record.key, record.contact_id, record.payload, 'sending', $2, $3
+                 from unnest($4::text[], $5::uuid[], $6::uuid[], $7::jsonb[]) as record (object, key, contact_id, payload)",
+                &[&self.settings.target, &batch, &self.run_id, &objects, &keys, &contacts, &payloads],
+            )
+            .await?;
+        }
+        transaction.commit().await?;
+        Ok(batch)
+    }
+
+    /// Writes the outcome of a call.
+    ///
+    /// # Errors
+    /// Those of the database; [`crate::Kind::LeaseLost`].
+    pub async fn conclude(&self, batch: i64, operation: &Operation, pending: Object, end: &BatchEnd) -> Result<()> {
+        let mut client = self.db.client().await?;
+        let transaction = client.transaction().await?;
+        self.lease.assert(&transaction).await?;
+        let taken: Vec<&Rendered> = end.acknowledged.iter().map(|(record, _)| record).collect();
+        if !taken.is_empty() {
+            self.acknowledge(&transaction, batch, &end.acknowledged).await?;
+            self.no_longer_pending(&transaction, pending, &taken).await?;
+            self.clear_rejects(&transaction, &taken).await?;
+            self.note_kept_opt_outs(&transaction, &taken).await?;
+            self.wake_orders(&transaction, &taken).await?;
+        }
+        let refused: Vec<&Rendered> = end.refused.iter().map(|refusal| &refusal.record).collect();
+        if !refused.is_empty() {
+            self.reject(&transaction, &end.refused).await?;
+            self.no_longer_pending(&transaction, pending, &refused).await?;
+        }
+        if !operation.idempotent {
+            let free: Vec<Uuid> = refused.into_iter().chain(&end.later).map(|record| record.key).collect();
+            GenericClient::execute(
+                &transaction,
+                "delete from delivery.ledger where batch_id = $1 and state = 'sending' and key = any ($2)",
+                &[&batch, &free],
+            )
+            .await?;
+        }
+        GenericClient::execute(
+            &transaction,
+            "update delivery.batches
+             set state = $2, target_reference = $3, detail = $4, finished_at = case when $5 then null else now() end
+             where batch_id = $1",
+            &[&batch, &end.state, &end.reference, &end.detail, &end.is_open],
+        )
+        .await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Frees records of a batch that was refused as a whole, before they are sent again in smaller ones.
+    ///
+    /// # Errors
+    /// Those of the database; [`crate::Kind::LeaseLost`].
+    pub async fn free(&self, batch: i64, keys: &[Uuid]) -> Result<()> {
+        let mut client = self.db.client().await?;
+        let transaction = client.transaction().await?;
+        self.lease.assert(&transaction).await?;
+        GenericClient::execute(
+            &transaction,
+            "delete from delivery.ledger where batch_id = $1 and state = 'sending' and key = any ($2)",
+            &[&batch, &keys],
+        )
+        .await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Settles records that are not sent: what needs nothing leaves the queue, what is refused is noted.
+    ///
+    /// # Errors
+    /// Those of the database; [`crate::Kind::LeaseLost`].
+    pub async fn settle(&self, pending: Object, done: &[&Rendered], refused: &[Refusal]) -> Result<()> {
+        if done.is_empty() && refused.is_empty() {
+            return Ok(());
+        }
+        let mut client = self.db.client().await?;
+        let transaction = client.transaction().await?;
+        self.lease.assert(&transaction).await?;
+        self.no_longer_pending(&transaction, pending, done).await?;
+        self.clear_rejects(&transaction, done).await?;
+        let records: Vec<&Rendered> = refused.iter().map(|refusal| &refusal.record).collect();
+        self.reject(&transaction, refused).await?;
+        self.no_longer_pending(&transaction, pending, &records).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Counts a failed attempt of records that stay pending.
+    ///
+    /// # Errors
+    /// Those of the database; [`crate::Kind::LeaseLost`].
+    pub async fn postpone(&self, pending: Object, records: &[Rendered]) -> Result<()> {
+        let mut client = self.db.client().await?;
+        let transaction = client.transaction().await?;
+        self.lease.assert(&transaction).await?;
+        GenericClient::execute(
+            &transaction,
+            "update delivery.pending set attempts = attempts + 1
+             where target = $1 and pipeline = $2 and object = $3 and key = any ($4)",
+            &[&self.settings.target, &self.settings.pipeline, &pending.name(), &keys(records)],
+        )
+        .await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// How often records have been tried since their last change, in their order.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn attempts(&self, pending: Object, records: &[Rendered]) -> Result<Vec<i32>> {
+        let client = self.db.client().await?;
+        let rows = GenericClient::query(
+            &client,
+            "select key, attempts from delivery.pending
+             where target = $1 and pipeline = $2 and object = $3 and key = any ($4)",
+            &[&self.settings.target, &self.settings.pipeline, &pending.name(), &keys(records)],
+        )
+        .await?;
+        let attempts: std::collections::HashMap<Uuid, i32> =
+            rows.into_iter().map(|row| (row.get(0), row.get(1))).collect();
+        Ok(records.iter().map(|record| attempts.get(&record.key).copied().unwrap_or(0)).collect())
+    }
+
+    /// Notes that the target has been seen to hold contacts.
+    ///
+    /// # Errors
+    /// Those of the database; [`crate::Kind::LeaseLost`].
+    pub async fn confirm(&self, contacts: &[Uuid], target_ids: &[Option<String>]) -> Result<()> {
+        let mut client = self.db.client().await?;
+        let transaction = client.transaction().await?;
+        self.lease.assert(&transaction).await?;
+        GenericClient::execute(
+            &transaction,
+            "update delivery.ledger
+             set confirmed_at = now(), target_id = coalesce(seen.target_id, ledger.target_id)
+             from unnest($2::uuid[], $3::text[]) as seen (key, target_id)
+             where ledger.contact_id = seen.key and ledger.target = $1 and ledger.object = 'contact'
+                 and ledger.key = seen.key",
+            &[&self.settings.target, &contacts, &target_ids],
+        )
+        .await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// The open records of a batch.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn open_records(&self, batch: i64) -> Result<Vec<OpenRecord>> {
+        let client = self.db.client().await?;
+        let rows = GenericClient::query(
+            &client,
+            "select key, contact_id, object, payload from delivery.ledger
+             where batch_id = $1 and state = 'sending'
+             order by object, key",
+            &[&batch],
+        )
+        .await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| {
+                let payload: Value = row.get(3);
+                let sending = &payload["sending"];
+                OpenRecord {
+                    item: Item {
+                        key: row.get(0),
+                        contact_id: row.get(1),
+                        address: sending["address"].as_str().unwrap_or_default().to_owned(),
+                        request: sending["request"].clone(),
+                    },
+                    object: row.get(2),
+                    payload,
+                }
+            })
+            .collect())
+    }
+
+    /// Writes what a look-up found; the batch is finished when nothing is left open.
+    ///
+    /// # Errors
+    /// Those of the database; [`crate::Kind::LeaseLost`].
+    pub async fn resolve(&self, batch: i64, pipeline: &str, findings: &Findings) -> Result<()> {
+        let mut client = self.db.client().await?;
+        let transaction = client.transaction().await?;
+        self.lease.assert(&transaction).await?;
+        self.resolve_present(&transaction, batch, &findings.present).await?;
+        let absent: Vec<Uuid> = findings.absent.iter().map(|record| record.item.key).collect();
+        let absent_objects: Vec<&str> = findings.absent.iter().map(|record| pending_object(&record.object)).collect();
+        GenericClient::execute(
+            &transaction,
+            "with freed as (
+                delete from delivery.ledger where batch_id = $1 and state = 'sending' and key = any ($5)
+             )
+             insert into delivery.pending (target, pipeline, object, key, run_id)
+             select $2, $3, record.object, record.key, $4
+             from unnest($6::text[], $5::uuid[]) as record (object, key)
+             on conflict (target, pipeline, object, key) do nothing",
+            &[&batch, &self.settings.target, &pipeline, &self.run_id, &absent, &absent_objects],
+        )
+        .await?;
+        let unclear: Vec<Uuid> = findings.unclear.iter().map(|(record, _)| record.item.key).collect();
+        let unclear_objects: Vec<&str> = findings.unclear.iter().map(|(record, _)| record.object.as_str()).collect();
+        let reasons: Vec<String> = findings
+            .unclear
+            .iter()
+            .map(|(_, why)| {
+                format!(
+                    "the answer to this call was lost and the target cannot tell whether it was done ({why}); look there, \
+                     then `wharf rejects retry` sends it again, `wharf rejects drop` leaves it"
+                )
+            })
+            .collect();
+        let payloads: Vec<&Value> = findings.unclear.iter().map(|(record, _)| &record.payload).collect();
+        GenericClient::execute(
+            &transaction,
+            "with held as (
+                update delivery.ledger set state = 'held' where batch_id = $1 and state = 'sending' and key = any ($5)
+             )
+             insert into delivery.rejects (target, pipeline, object, key, code, reason, payload, run_id)
+             select $2, $3, record.object, record.key, $8, record.reason, record.payload, $4
+             from unnest($6::text[], $5::uuid[], $7::text[], $9::jsonb[]) as record (object, key, reason, payload)
+             on conflict (target, pipeline, object, key, code) do update
+             set reason = excluded.reason, run_id = excluded.run_id, last_at = now(), times = rejects.times + 1",
+            &[
+                &batch,
+                &self.settings.target,
+                &pipeline,
+                &self.run_id,
+                &unclear,
+                &unclear_objects,
+                &reasons,
+                &OUTCOME_UNKNOWN,
+                &payloads,
+            ],
+        )
+        .await?;
+        GenericClient::execute(&transaction, sql::file("deliver/ledger/close_batch.sql")?, &[&batch]).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    async fn resolve_present(
+        &self,
+        transaction: &Transaction<'_>,
+        batch: i64,
+        present: &[(OpenRecord, Option<String>)],
+    ) -> Result<()> {
+        let (formers, successors): (Vec<Uuid>, Vec<Uuid>) =
+            present.iter().filter_map(|(record, _)| Some((former_of(&record.payload)?, record.item.key))).unzip();
+        if !formers.is_empty() {
+            self.move_ledger(transaction, &formers, &successors).await?;
+        }
+        let keys: Vec<Uuid> = present.iter().map(|(record, _)| record.item.key).collect();
+        let ids: Vec<&Option<String>> = present.iter().map(|(_, id)| id).collect();
+        GenericClient::execute(
+            transaction,
+            "update delivery.ledger
+             set state = 'acknowledged',
+                 payload = payload - 'sending',
+                 target_id = coalesce(found.target_id, ledger.target_id),
+                 sent_at = now()
+             from unnest($2::uuid[], $3::text[]) as found (key, target_id)
+             where ledger.batch_id = $1 and ledger.key = found.key and ledger.state = 'sending'",
+            &[&batch, &keys, &ids],
+        )
+        .await?;
+        Ok(())
+    }
+
+    async fn acknowledge(
+        &self,
+        transaction: &Transaction<'_>,
+        batch: i64,
+        taken: &[(Rendered, Option<String>)],
+    ) -> Result<()> {
+        let (formers, successors): (Vec<Uuid>, Vec<Uuid>) =
+            taken.iter().filter_map(|(record, _)| Some((record.former_id?, record.key))).unzip();
+        if !formers.is_empty() {
+            self.move_ledger(transaction, &formers, &successors).await?;
+        }
+        let objects: Vec<&str> = taken.iter().map(|(record, _)| record.object.as_str()).collect();
+        let keys: Vec<Uuid> = taken.iter().map(|(record, _)| record.key).collect();
+        let contacts: Vec<Uuid> = taken.iter().map(|(record, _)| record.contact_id).collect();
+        let payloads: Vec<&Value> = taken.iter().map(|(record, _)| &record.payload).collect();
+        let ids: Vec<&Option<String>> = taken.iter().map(|(_, id)| id).collect();
+        GenericClient::execute(
+            transaction,
+            sql::file("deliver/ledger/acknowledge.sql")?,
+            &[&self.settings.target, &batch, &self.run_id, &objects, &keys, &contacts, &payloads, &ids],
+        )
+        .await?;
+        Ok(())
+    }
+
+    /// What the ledger holds of contacts that were renamed hangs on their new ids from now on.
+    async fn move_ledger(&self, transaction: &Transaction<'_>, formers: &[Uuid], successors: &[Uuid]) -> Result<()> {
+        GenericClient::execute(
+            transaction,
+            sql::file("deliver/ledger/move_events.sql")?,
+            &[&self.settings.target, &formers, &successors],
+        )
+        .await?;
+        Ok(())
+    }
+
+    async fn no_longer_pending(
+        &self,
+        transaction: &Transaction<'_>,
+        pending: Object,
+        records: &[&Rendered],
+    ) -> Result<()> {
+        let keys: Vec<Uuid> = records.iter().map(|record| record.key).collect();
+        let runs: Vec<i64> = records.iter().map(|record| record.run_id).collect();
+        // What changed since it was rendered stays.
+        GenericClient::execute(
+            transaction,
+            "delete from delivery.pending
+             using unnest($4::uuid[], $5::bigint[]) as done (key, run_id)
+             where pending.target = $1 and pending.pipeline = $2 and pending.object = $3
+                 and pending.key = done.key and pending.run_id = done.run_id",
+            &[&self.settings.target, &self.settings.pipeline, &pending.name(), &keys, &runs],
+        )
+        .await?;
+        Ok(())
+    }
+
+    async fn clear_rejects(&self, transaction: &Transaction<'_>, records: &[&Rendered]) -> Result<()> {
+        let keys: Vec<Uuid> = records.iter().map(|record| record.key).collect();
+        let still_respected: Vec<Uuid> =
+            records.iter().filter(|record| is_respected(&record.payload)).map(|record| record.key).collect();
+        // An unknown outcome is cleared by a person alone.
+        GenericClient::execute(
+            transaction,
+            "delete from delivery.rejects
+             where target = $1 and pipeline = $2 and key = any ($3) and code <> $5
+                 and (code <> $6 or not key = any ($4))",
+            &[&self.settings.target, &self.settings.pipeline, &keys, &still_respected, &OUTCOME_UNKNOWN, &OPT_OUT_KEPT],
+        )
+        .await?;
+        Ok(())
+    }
+
+    async fn reject(&self, transaction: &Transaction<'_>, refused: &[Refusal]) -> Result<()> {
+        let objects: Vec<&str> = refused.iter().map(|refusal| refusal.record.object.as_str()).collect();
+        let keys: Vec<Uuid> = refused.iter().map(|refusal| refusal.record.key).collect();
+        let codes: Vec<&str> = refused.iter().map(|refusal| refusal.code.as_str()).collect();
+        let reasons: Vec<&str> = refused.iter().map(|refusal| refusal.reason.as_str()).collect();
+        let payloads: Vec<&Value> = refused.iter().map(|refusal| &refusal.record.payload).collect();
+        GenericClient::execute(
+            transaction,
+            "insert into delivery.rejects (target, pipeline, object, key, code, reason, payload, run_id)
+             select $1, $2, record.object, record.key, record.code, record.reason, record.payload, $3
+             from unnest($4::text[], $5::uuid[], $6::text[], $7::text[], $8::jsonb[])
+                 as record (object, key, code, reason, payload)
+             on conflict (target, pipeline, object, key, code) do update
+             set reason = excluded.reason,
+                 payload = excluded.payload,
+                 run_id = excluded.run_id,
+                 last_at = now(),
+                 times = rejects.times + 1",
+            &[
+                &self.settings.target,
+                &self.settings.pipeline,
+                &self.run_id,
+                &objects,
+                &keys,
+                &codes,
+                &reasons,
+                &payloads,
+            ],
+        )
+        .await?;
+        Ok(())
+    }
+
+    async fn note_kept_opt_outs(&self, transaction: &Transaction<'_>, taken: &[&Rendered]) -> Result<()> {
+        let notes: Vec<Refusal> = taken
+            .iter()
+            .filter_map(|record| {
+                let channels = record.kept.as_deref()?;
+                Some(Refusal {
+                    record: (*record).clone(),
+                    code: OPT_OUT_KEPT.to_owned(),
+                    reason: format!(
+                        "the person has opted out of {channels} at the target and the shop's opt-in is not later; the \
+                         card was sent, its consent left alone"
+                    ),
+                })
+            })
+            .collect();
+        if notes.is_empty() { Ok(()) } else { self.reject(transaction, &notes).await }
+    }
+
+    async fn wake_orders(&self, transaction: &Transaction<'_>, taken: &[&Rendered]) -> Result<()> {
+        let woken: Vec<Uuid> = taken.iter().filter(|record| record.wakes_orders).map(|record| record.key).collect();
+        if woken.is_empty() {
+            return Ok(());
+        }
+        GenericClient::execute(
+            transaction,
+            "insert into delivery.pending (target, pipeline, object, key, run_id)
+             select distinct $1, $2, 'order', order_id, $5::bigint from canonical.orders
+             where contact_id = any ($3) and connection = any ($4)
+             on conflict (target, pipeline, object, key) do nothing",
+            &[&self.settings.target, &self.settings.pipeline, &woken, &self.settings.connections, &self.run_id],
+        )
+        .await?;
+        Ok(())
+    }
+}
+
+/// What a ledger row in state `sending` carries besides the desired state: enough to ask for it by.
+fn sending_payload(record: &Rendered) -> Value {
+    let mut payload = record.payload.clone();
+    if let Some(members) = payload.as_object_mut() {
+        let sending = serde_json::json!({
+            "address": record.address,
+            "request": record.request,
+            "former_id": record.former_id,
+        });
+        members.insert("sending".to_owned(), sending);
+    }
+    payload
+}
+
+fn former_of(payload: &Value) -> Option<Uuid> {
+    payload["sending"]["former_id"].as_str()?.parse().ok()
+}
+
+/// The object in `delivery.pending` behind one in the ledger.
+fn pending_object(object: &str) -> &'static str {
+    if object == Object::Contact.name() { Object::Contact.name() } else { Object::Order.name() }
+}
+
+fn is_respected(payload: &Value) -> bool {
+    ["email", "sms"].iter().any(|channel| payload["consent"][channel]["respected"] == true)
+}
+
+fn keys(records: &[Rendered]) -> Vec<Uuid> {
+    records.iter().map(|record| record.key).collect()
+}
+
+/// Keys that appear twice would be a defect of rendering; a batch never carries a record twice.
+pub fn without_doubles(records: Vec<Rendered>) -> Vec<Rendered> {
+    let mut seen = HashSet::new();
+    records.into_iter().filter(|record| seen.insert((record.object.clone(), record.key))).collect()
+}

@@ -1,0 +1,248 @@
+//! Rejects of all stages, as people work through them: counted, listed, shown, tried again, dropped.
+//!
+//! `ops.rejects` is the one view over them; each stage keeps its own table, and "again" means what that stage means by it.
+
+use crate::stage::load::ledger::OUTCOME_UNKNOWN;
+use crate::store::Database;
+use crate::{Result, sql};
+use serde::Serialize;
+use uuid::Uuid;
+
+/// Where something was rejected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Stage {
+    /// It could not be stored as received.
+    Staging,
+    /// A value could not be read.
+    Canonical,
+    /// The target, or a rule before it, refused it.
+    Delivery,
+}
+
+impl Stage {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Staging => "staging",
+            Self::Canonical => "canonical",
+            Self::Delivery => "delivery",
+        }
+    }
+}
+
+/// Which rejects are meant; what is left out does not matter.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// The stage.
+    pub stage: Option<Stage>,
+    /// The code.
+    pub code: Option<String>,
+    /// The record: source key, `contact_id` or `order_id`.
+    pub key: Option<String>,
+}
+
+impl Filter {
+    fn stage(&self) -> Option<&'static str> {
+        self.stage.map(Stage::name)
+    }
+
+    fn covers(&self, stage: Stage) -> bool {
+        self.stage.is_none_or(|wanted| wanted == stage)
+    }
+}
+
+/// One row of `ops.rejects`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Reject {
+    /// `staging`, `canonical` or `delivery`.
+    pub stage: String,
+    /// The connection, or target account and pipeline.
+    pub scope: String,
+    /// The stream, table or object.
+    pub entity: String,
+    /// The record.
+    pub key: String,
+    /// The column, for a single value.
+    pub field: Option<String>,
+    /// Stable code.
+    pub code: String,
+    /// What is wrong.
+    pub reason: String,
+    /// How often.
+    pub times: i32,
+    /// When last, UTC.
+    pub last_at: String,
+}
+
+/// How many rejects of a kind there are.
+#[derive(Debug, Clone, Serialize)]
+pub struct Count {
+    /// `staging`, `canonical` or `delivery`.
+    pub stage: String,
+    /// The connection, or target account and pipeline.
+    pub scope: String,
+    /// The stream, table or object.
+    pub entity: String,
+    /// Stable code.
+    pub code: String,
+    /// How many.
+    pub n: i64,
+}
+
+/// What a retry set going.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct Retried {
+    /// Records that are pending again.
+    pub delivery: u64,
+    /// Values that the next transform reads again.
+    pub canonical: u64,
+    /// Records that only the shop can give again.
+    pub staging: u64,
+}
+
+/// How many there are, by stage, scope, entity and code.
+///
+/// # Errors
+/// Those of the database.
+pub async fn counts(db: &Database) -> Result<Vec<Count>> {
+    let client = db.client().await?;
+    let rows = client
+        .query(
+            "select stage, scope, entity, code, count(*) from ops.rejects
+             group by 1, 2, 3, 4 order by 1, 2, 3, 4",
+            &[],
+        )
+        .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Count { stage: row.get(0), scope: row.get(1), entity: row.get(2), code: row.get(3), n: row.get(4) })
+        .collect())
+}
+
+/// The newest, at most `limit`.
+///
+/// # Errors
+/// Those of the database.
+pub async fn list(db: &Database, filter: &Filter, limit: i64) -> Result<Vec<Reject>> {
+    let client = db.client().await?;
+    let rows = client
+        .query(
+            "select stage, scope, entity, key, field, code, reason, times,
+                to_char(last_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS')
+             from ops.rejects
+             where ($1::text is null or stage = $1) and ($2::text is null or code = $2) and ($3::text is null or key = $3)
+             order by last_at desc, stage, scope, entity, key, code
+             limit $4",
+            &[&filter.stage(), &filter.code, &filter.key, &limit],
+        )
+        .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Reject {
+            stage: row.get(0),
+            scope: row.get(1),
+            entity: row.get(2),
+            key: row.get(3),
+            field: row.get(4),
+            code: row.get(5),
+            reason: row.get(6),
+            times: row.get(7),
+            last_at: row.get(8),
+        })
+        .collect())
+}
+
+/// What was received, or was to be sent: `(name, text)`.
+///
+/// # Errors
+/// Those of the database.
+pub async fn content(db: &Database, reject: &Reject) -> Result<Vec<(String, String)>> {
+    let client = db.client().await?;
+    let rows = client
+        .query(
+            sql::file("deliver/rejects/content.sql")?,
+            &[&reject.stage, &reject.scope, &reject.entity, &reject.key, &reject.code],
+        )
+        .await?;
+    Ok(rows.into_iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+/// Has rejects tried again. A delivery reject becomes pending; one whose outcome is unknown is given free, because a
+/// person has looked. Shops with canonical rejects are mapped again whole by the next transform, which writes only what
+/// then differs.
+///
+/// # Errors
+/// Those of the database.
+pub async fn retry(db: &Database, filter: &Filter) -> Result<Retried> {
+    let mut client = db.client().await?;
+    let transaction = client.transaction().await?;
+    let mut retried = Retried::default();
+    let key = filter.key.as_deref().and_then(|key| key.parse::<Uuid>().ok());
+    if filter.covers(Stage::Delivery) && (filter.key.is_none() || key.is_some()) {
+        let row = transaction
+            .query_one(sql::file("deliver/rejects/retry.sql")?, &[&filter.code, &key, &OUTCOME_UNKNOWN])
+            .await?;
+        retried.delivery = u64::try_from(row.get::<_, i64>(0)).unwrap_or(0);
+    }
+    if filter.covers(Stage::Canonical) {
+        let row = transaction
+            .query_one(
+                "with wanted as (
+                    select connection, count(*) as n from canonical.rejects
+                    where ($1::text is null or code = $1) and ($2::text is null or key = $2)
+                    group by connection
+                 ),
+                 again as (
+                    -- Differs from any settings, so that the whole connection is mapped again.
+                    update ops.connections set mapped_settings = null
+                    where connection in (select connection from wanted)
+                 )
+                 select coalesce(sum(n), 0)::bigint from wanted",
+                &[&filter.code, &filter.key],
+            )
+            .await?;
+        retried.canonical = u64::try_from(row.get::<_, i64>(0)).unwrap_or(0);
+    }
+    if filter.covers(Stage::Staging) {
+        let row = transaction
+            .query_one(
+                "select count(*) from staging.rejects
+                 where ($1::text is null or code = $1) and ($2::text is null or source_key = $2)",
+                &[&filter.code, &filter.key],
+            )
+            .await?;
+        retried.staging = u64::try_from(row.get::<_, i64>(0)).unwrap_or(0);
+    }
+    transaction.commit().await?;
+    Ok(retried)
+}
+
+/// Forgets rejects; how many. A record whose outcome is unknown stays held: it is never sent again.
+///
+/// # Errors
+/// Those of the database.
+pub async fn drop(db: &Database, filter: &Filter) -> Result<u64> {
+    let mut client = db.client().await?;
+    let transaction = client.transaction().await?;
+    let mut dropped = 0;
+    let tables = [
+        (
+            Stage::Staging,
+            "delete from staging.rejects where ($1::text is null or code = $1) and ($2::text is null or source_key = $2)",
+        ),
+        (
+            Stage::Canonical,
+            "delete from canonical.rejects where ($1::text is null or code = $1) and ($2::text is null or key = $2)",
+        ),
+        (
+            Stage::Delivery,
+            "delete from delivery.rejects where ($1::text is null or code = $1) and ($2::text is null or key::text = $2)",
+        ),
+    ];
+    for (stage, text) in tables {
+        if filter.covers(stage) {
+            dropped += transaction.execute(text, &[&filter.code, &filter.key]).await?;
+        }
+    }
+    transaction.commit().await?;
+    Ok(dropped)
+}
