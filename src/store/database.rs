@@ -26,6 +26,9 @@ const POOL_SIZE: usize = 16;
 /// How long a server of one's own may be starting up, which includes its recovery after a crash.
 const STARTING_UP: Duration = Duration::from_secs(600);
 
+/// How often the private server is joined anew when it cannot be reached.
+const PRIVATE_TRIES: u32 = 5;
+
 /// What every session of Wharf is set to, whatever the server's or the role's defaults are. The last statement makes the
 /// server notice within seconds that a process was killed while it waited for a long statement; platforms that cannot do
 /// that refuse the setting.
@@ -111,17 +114,25 @@ impl Database {
 
     /// As [`Database::open`], without looking at the schemas: for `wharf db`.
     pub async fn connect(location: &DatabaseLocation) -> Result<Self> {
-        let (url, server) = match location {
-            DatabaseLocation::Url(url) => (url.clone(), None),
+        let (url, server, address, connector, client) = match location {
+            DatabaseLocation::Url(url) => {
+                let (address, connector, client) = reach(url, false).await?;
+                (url.clone(), None, address, connector, client)
+            }
             DatabaseLocation::Private(home) => {
-                let server = PrivateServer::join(home).await?;
-                (server.url(), Some(server))
+                let mut tries = 0;
+                loop {
+                    let server = PrivateServer::join(home).await?;
+                    let url = server.url();
+                    match reach(&url, true).await {
+                        Ok((address, connector, client)) => break (url, Some(server), address, connector, client),
+                        // It was killed a moment ago and looked alive still.
+                        Err(error) if error.kind() == Kind::DatabaseUnreachable && tries < PRIVATE_TRIES => tries += 1,
+                        Err(error) => return Err(error),
+                    }
+                }
             }
         };
-        let address = Address::parse(&url)?;
-        let connector = Connector { tls: address.ssl.connector()? };
-        let is_private = server.is_some();
-        let client = first_connection(&connector, &address, is_private).await?;
         check_server(&client).await?;
         let manager = Manager::from_connect(
             address.config.clone(),
@@ -223,6 +234,13 @@ impl Connect for Connector {
     }
 }
 
+async fn reach(url: &str, is_private: bool) -> Result<(Address, Connector, Client)> {
+    let address = Address::parse(url)?;
+    let connector = Connector { tls: address.ssl.connector()? };
+    let client = first_connection(&connector, &address, is_private).await?;
+    Ok((address, connector, client))
+}
+
 /// Connects for the first time: waits while the server starts up, creates the private server's database.
 async fn first_connection(connector: &Connector, address: &Address, is_private: bool) -> Result<Client> {
     let began = Instant::now();
@@ -252,7 +270,10 @@ async fn create_database(connector: &Connector, config: &Config) -> Result<()> {
     maintenance.dbname("postgres");
     let (client, _) = connector.connect_to(&maintenance).await?;
     match client.batch_execute(&format!("create database {name}")).await {
-        Err(error) if error.code() == Some(&SqlState::DUPLICATE_DATABASE) => Ok(()),
+        // Another process was quicker; by a hair, and the index says so instead of the command.
+        Err(error) if matches!(error.code(), Some(&(SqlState::DUPLICATE_DATABASE | SqlState::UNIQUE_VIOLATION))) => {
+            Ok(())
+        }
         other => Ok(other?),
     }
 }

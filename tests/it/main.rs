@@ -7,7 +7,9 @@ mod support;
 
 mod leases;
 mod migrations;
+mod private_postgres;
 mod sandbox_salesmanago;
 mod sql_format;
 mod target_salesmanago;
+mod tls;
 mod transform;
