@@ -29,6 +29,7 @@ mod line;
 pub mod requests;
 pub mod salesmanago;
 mod server;
+pub mod stock;
 pub mod woocommerce;
 
 pub use faults::{Fault, FaultKind};
