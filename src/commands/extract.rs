@@ -75,7 +75,7 @@ fn chosen<'a>(pipeline: &'a Pipeline, names: &[String]) -> Result<Vec<&'a Connec
 }
 
 /// Extracts from one connection after the other; the first error is given at the end, unless it concerns them all.
-async fn extract_all(
+pub(super) async fn extract_all(
     context: &Context,
     pipeline: &Pipeline,
     connections: &[&Connection],
@@ -129,7 +129,7 @@ fn tell(printer: &Printer, pipeline: &Pipeline, reports: &[ExtractReport], error
 }
 
 /// One line per stream, in columns.
-fn table(reports: &[ExtractReport]) -> Vec<String> {
+pub(super) fn table(reports: &[ExtractReport]) -> Vec<String> {
     const HEAD: [&str; 9] = ["stream", "read", "new", "changed", "restored", "deleted", "rejected", "calls", "walks"];
     let mut rows = vec![HEAD.map(str::to_owned)];
     for report in reports {
