@@ -12,6 +12,7 @@ pub mod load;
 mod pipeline;
 pub mod plan;
 pub mod rejects;
+pub mod run;
 pub mod schema;
 pub mod status;
 pub mod transform;
@@ -92,6 +93,7 @@ pub enum Verb {
     Db(db::Args),
     Extract(extract::Args),
     Transform(transform::Args),
+    Run(run::Args),
     Plan(plan::Args),
     Load(load::Args),
     Status(status::Args),
@@ -106,6 +108,7 @@ impl Verb {
             Verb::Check(args) => check::run(global, args).await,
             Verb::Db(args) => db::run(global, args).await,
             Verb::Extract(args) => extract::run(global, args).await,
+            Verb::Run(args) => run::run(global, args).await,
             Verb::Transform(args) => transform::run(global, args).await,
             Verb::Plan(args) => plan::run(global, args).await,
             Verb::Load(args) => load::run(global, args).await,
