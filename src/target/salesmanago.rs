@@ -356,10 +356,8 @@ impl SalesManago {
 
     async fn add_events(&self, items: &[Item]) -> Result<BatchOutcome> {
         const PATH: &str = "api/v2/contact/addBatchContactExtEvent";
-        let events = items.iter().map(|item| match item.request.get("contactEvent") {
-            Some(_) => item.request.clone(),
-            None => json!({"email": item.address, "contactEvent": item.request}),
-        });
+        // Whoever is addressed is not opted in by it: `forceOptIn` stays out (sheet, section 5.1).
+        let events = items.iter().map(|item| json!({"email": item.address, "contactEvent": item.request}));
         let body = Map::from_iter([("events".to_owned(), events.collect())]);
         match self.call(PATH, body, Idempotency::Unsafe).await {
             Ok(answer) => Ok(BatchOutcome { outcomes: judge(items, &answer), reference: None }),
@@ -425,7 +423,7 @@ impl Target for SalesManago {
             .collect();
         let cards = self.cards(&addresses).await?;
         let found = items.iter().map(|item| match cards.get(&item.address.trim().to_lowercase()) {
-            Some(cards) => find_event(cards, item.request.get("contactEvent").unwrap_or(&item.request)),
+            Some(cards) => find_event(cards, &item.request),
             None => Found::Absent,
         });
         Ok(found.collect())
@@ -626,10 +624,7 @@ fn judge(items: &[Item], answer: &Fields) -> Vec<Outcome> {
     }
     let names = answer.get("failedContacts").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let names: HashSet<String> = names.iter().filter_map(word).map(|name| name.trim().to_lowercase()).collect();
-    let is_named = |item: &Item| {
-        let id = item.request.get("contactId").and_then(Value::as_str).unwrap_or_default();
-        names.contains(&item.address.trim().to_lowercase()) || (!id.is_empty() && names.contains(&id.to_lowercase()))
-    };
+    let is_named = |item: &Item| names.contains(&item.address.trim().to_lowercase());
     let named = items.iter().filter(|item| is_named(item)).count();
     if named < failed {
         // More failed than can be told apart: any of them may be among those.

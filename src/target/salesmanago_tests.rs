@@ -147,14 +147,6 @@ fn counters_of_a_batch_are_believed_only_where_they_add_up() {
     assert_eq!(judged(&three, json!({"createdAmount": 3, "failedAmount": 0})), "aaa", "nobody failed, nobody is named");
 }
 
-#[test]
-fn failed_contacts_may_be_named_by_their_id() {
-    let mut named = item("a@x.example");
-    named.request["contactId"] = json!("5B0F");
-    let answer = fields(json!({"createdAmount": 0, "failedAmount": 1, "failedContacts": ["5b0f"]}));
-    assert_eq!(judge(&[named], &answer), [Outcome::Later("contact not there yet".into())]);
-}
-
 fn found(events: Value) -> Found {
     find_event(&[fields(json!({"contactExtEvents": events}))], &item("a@x.example").request)
 }
@@ -194,4 +186,19 @@ async fn a_platform_that_is_not_there_is_an_error_and_not_an_unknown() {
         let error = target.send(operation, &[item("a@shop.example")], false).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Unreachable, "{}", operation.name);
     }
+}
+
+#[test]
+fn contacts_come_before_events_and_batches_are_as_large_as_the_settings_say() {
+    let sizes = [("contact_batch", json!(400)), ("event_batch", json!(300)), ("confirm_timeout", json!("90s"))];
+    let target = SalesManago::new(&account("app2.salesmanago.com", &sizes), &Load::default()).unwrap();
+    let operations = target.operations();
+    let shown: Vec<_> =
+        operations.iter().map(|operation| (operation.object, operation.batch, operation.idempotent)).collect();
+    let events = ["purchase", "cancellation", "return"].map(|object| (object, 300, false));
+    assert_eq!(shown, [&[("contact", 1, true), ("contact", 400, true)][..], &events].concat());
+    assert!(operations.iter().all(|operation| operation.needs_contact != operation.idempotent));
+    assert_eq!(target.confirm_within(), Duration::from_secs(90));
+    let target = SalesManago::new(&account("app2.salesmanago.com", &[]), &Load::default()).unwrap();
+    assert!(target.operations().iter().all(|operation| matches!(operation.batch, 1 | 1000)));
 }
