@@ -466,19 +466,21 @@ fn unreachable(spec: &Spec, error: reqwest::Error) -> Failure {
 fn tls_reason(error: &reqwest::Error) -> Option<String> {
     let mut cause: Option<&(dyn StdError + 'static)> = error.source();
     while let Some(current) = cause {
-        let tls = current.downcast_ref::<rustls::Error>().or_else(|| {
-            let io = current.downcast_ref::<std::io::Error>()?;
-            io.get_ref()?.downcast_ref::<rustls::Error>()
-        });
-        match tls {
+        match current.downcast_ref::<rustls::Error>() {
             Some(rustls::Error::InvalidCertificate(reason)) => {
                 return Some(format!("the server's certificate is not trusted ({reason})"));
             }
             Some(rustls::Error::InvalidMessage(_)) => {
                 return Some("the server does not speak TLS at this port".to_owned());
             }
-            _ => cause = current.source(),
+            _ => {}
         }
+        // The source of an I/O error is the source of what it wraps, which would be left out.
+        let wrapped = current.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        cause = match wrapped {
+            Some(inner) => Some(inner as &(dyn StdError + 'static)),
+            None => current.source(),
+        };
     }
     None
 }

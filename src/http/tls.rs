@@ -6,6 +6,7 @@
 use crate::{Error, Kind, Result};
 use reqwest::Certificate;
 use std::ffi::OsString;
+use std::sync::OnceLock;
 
 /// Makes ring the process's crypto provider. Every opener of TLS connections calls this first; only the first call does
 /// anything.
@@ -19,13 +20,7 @@ pub fn install_crypto_provider() {
 /// # Errors
 /// [`Kind::Io`] when `ca_file` cannot be read, [`Kind::Command`] when it or an extra root holds no certificate.
 pub(super) fn roots(ca_file: Option<OsString>, extra: &[Vec<u8>]) -> Result<Vec<Certificate>> {
-    let system = rustls_native_certs::load_native_certs();
-    for error in &system.errors {
-        tracing::warn!("a certificate authority could not be read: {error}");
-    }
-    // A system store may hold certificates that rustls cannot use; they are left out, as by every other program.
-    let mut roots: Vec<Certificate> =
-        system.certs.iter().filter_map(|certificate| Certificate::from_der(certificate).ok()).collect();
+    let mut roots = system().to_vec();
     if let Some(path) = ca_file.filter(|path| !path.is_empty()) {
         let pem = std::fs::read(&path).map_err(|error| {
             Error::new(Kind::Io, format!("WHARF_CA_FILE={} cannot be read", path.display())).because(error)
@@ -36,6 +31,19 @@ pub(super) fn roots(ca_file: Option<OsString>, extra: &[Vec<u8>]) -> Result<Vec<
         roots.extend(bundle(pem, "a further certificate authority")?);
     }
     Ok(roots)
+}
+
+/// The system's authorities; read once, because they are many.
+fn system() -> &'static [Certificate] {
+    static SYSTEM: OnceLock<Vec<Certificate>> = OnceLock::new();
+    SYSTEM.get_or_init(|| {
+        let system = rustls_native_certs::load_native_certs();
+        for error in &system.errors {
+            tracing::warn!("a certificate authority could not be read: {error}");
+        }
+        // A system's store may hold certificates that rustls cannot use; they are left out, as by every other program.
+        system.certs.iter().filter_map(|certificate| Certificate::from_der(certificate).ok()).collect()
+    })
 }
 
 fn bundle(pem: &[u8], what: &str) -> Result<Vec<Certificate>> {

@@ -5,6 +5,8 @@
 
 mod support;
 
+mod http;
+mod http_environment;
 mod leases;
 mod migrations;
 mod private_postgres;

@@ -3,5 +3,6 @@
 pub mod home;
 pub mod postgres;
 pub mod staged;
+pub mod web;
 
 pub use postgres::{TestDatabase, database};
