@@ -78,6 +78,33 @@ pub enum Exit {
 }
 
 impl Kind {
+    /// All of them, in the order of their codes.
+    pub const ALL: &[Kind] = &[
+        Kind::Command,
+        Kind::PipelineFile,
+        Kind::Credentials,
+        Kind::Permission,
+        Kind::Address,
+        Kind::Unreachable,
+        Kind::Throttled,
+        Kind::PlatformFailure,
+        Kind::NotJson,
+        Kind::Truncated,
+        Kind::TooLarge,
+        Kind::Protocol,
+        Kind::Refused,
+        Kind::Database,
+        Kind::DatabaseUnreachable,
+        Kind::DatabaseNewer,
+        Kind::PrivatePostgres,
+        Kind::LeaseHeld,
+        Kind::LeaseLost,
+        Kind::Interrupted,
+        Kind::Guard,
+        Kind::Io,
+        Kind::Internal,
+    ];
+
     /// The stable code that `docs/errors.md` explains.
     pub fn code(self) -> &'static str {
         match self {

@@ -20,7 +20,7 @@ pub mod transform;
 pub use pipeline::{PipelineFile, load, open_database, with_database, with_pipeline, with_run};
 
 use crate::error::Exit;
-use crate::printer::{Printer, Verbosity};
+use crate::printer::{self, Printer, Verbosity};
 use crate::progress::Progress;
 use crate::{Error, Kind, Result};
 use clap::{Parser, Subcommand};
@@ -165,11 +165,10 @@ impl Global {
     }
 }
 
-/// Parses the command line and runs the verb; what went wrong has been said when this returns.
-pub async fn main(cli: Cli) -> Exit {
-    let global = Global::new(&cli.options);
+/// Runs the verb; what went wrong has been said when this returns.
+pub async fn main(verb: Verb, global: &Global) -> Exit {
     tokio::spawn(watch_signals(global.clone()));
-    match cli.verb.run(&global).await {
+    match verb.run(global).await {
         Ok(exit) => exit,
         Err(error) => {
             global.printer.error(&error);
@@ -193,9 +192,17 @@ pub fn parse(arguments: &[OsString]) -> std::result::Result<Cli, Exit> {
             .error(&Error::new(Kind::Command, detail).hint("wharf --help lists the commands and their options"));
         return Err(Exit::BadInput);
     }
-    // A reader that went away is none of our business.
-    let _ = error.print();
-    Err(if error.use_stderr() { Exit::BadInput } else { Exit::Done })
+    if !error.use_stderr() {
+        // A reader that went away is none of our business.
+        let _ = error.print();
+        return Err(Exit::Done);
+    }
+    let text = error.render();
+    let text = if printer::colour_wanted() { text.ansi().to_string() } else { text.to_string() };
+    let head = format!("error[{}]:", Kind::Command.code());
+    let is_help = error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    eprint!("{}", if is_help { text } else { text.replacen("error:", &head, 1) });
+    Err(Exit::BadInput)
 }
 
 /// The first Ctrl-C or SIGTERM asks the stages to stop, the second ends the process.

@@ -83,7 +83,12 @@ fn every_mistake_of_a_bad_file_is_named_in_one_go() -> std::io::Result<()> {
         Some(mistakes) => format!("{error}\n{mistakes}\n"),
         None => error.to_string(),
     });
-    let found = found.err().unwrap_or_default();
+    // A platform's list of keys grows with the platform.
+    let cut = |line: &str| match line.split_once("known here: ") {
+        Some((guess, keys)) if keys.contains("base_url") => format!("{guess}known here: …\n"),
+        _ => format!("{line}\n"),
+    };
+    let found: String = found.err().unwrap_or_default().lines().map(cut).collect();
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::write(folder.join("many-mistakes.txt"), &found)?;
     }

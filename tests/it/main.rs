@@ -7,6 +7,8 @@ mod support;
 
 mod http;
 mod http_environment;
+mod cli;
+mod error_codes;
 mod leases;
 mod migrations;
 mod private_postgres;
