@@ -13,6 +13,7 @@ mod pipeline;
 pub mod plan;
 pub mod rejects;
 pub mod run;
+pub mod sandbox;
 pub mod schema;
 pub mod status;
 pub mod transform;
@@ -98,6 +99,7 @@ pub enum Verb {
     Load(load::Args),
     Status(status::Args),
     Rejects(rejects::Args),
+    Sandbox(sandbox::Args),
     Schema(schema::Args),
 }
 
@@ -114,6 +116,7 @@ impl Verb {
             Verb::Load(args) => load::run(global, args).await,
             Verb::Status(args) => status::run(global, args).await,
             Verb::Rejects(args) => rejects::run(global, args).await,
+            Verb::Sandbox(args) => sandbox::run(global, args).await,
             Verb::Schema(args) => schema::run(global, args).await,
         }
     }

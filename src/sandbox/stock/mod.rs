@@ -142,6 +142,11 @@ impl Stock {
         Some(created + ((self.now - created) as f64 * chance.unit()) as i64)
     }
 
+    /// Who the user at a position is.
+    pub fn person(&self, index: u64) -> Person {
+        Person::new(self.seed, index, "")
+    }
+
     /// The user at a position.
     pub fn user(&self, index: u64) -> User {
         let role = self.role(index);
@@ -167,7 +172,7 @@ impl Stock {
             role,
             created,
             modified: self.user_modified(index),
-            person: Person::new(self.seed, index, ""),
+            person: self.person(index),
             has_address: role == Role::Customer && !chance.per_mille(100),
             consent,
             birthday: birthday.filter(|_| role == Role::Customer),

@@ -29,8 +29,8 @@ pub struct Change {
 pub fn change_about(shop: &mut Shop, site: &Site, share: f64, seed: u64) -> Vec<Change> {
     let mut chance = Chance::new(seed, Subject::Change, 0);
     let part = |rows: usize, share: f64| ((rows as f64 * share).round() as usize).min(rows);
-    let orders = shop.table(Entity::Orders).base_len();
-    let customers = shop.table(Entity::Users).base_len();
+    let orders = shop.table(Entity::Orders).base_rows();
+    let customers = shop.table(Entity::Users).base_rows();
     let at_least_one = |rows: usize, share: f64| if rows == 0 { 0 } else { part(rows, share).max(1) };
 
     let mut changes = Vec::new();
@@ -63,7 +63,7 @@ fn draw(
 
 /// New orders, made after the pattern of older ones.
 fn place_orders(shop: &mut Shop, site: &Site, chance: &mut Chance, wanted: usize) -> Vec<Change> {
-    let length = shop.table(Entity::Orders).base_len();
+    let length = shop.table(Entity::Orders).base_rows();
     draw(chance, 0..length, wanted, |chance, position| {
         let pattern = shop.table(Entity::Orders).untouched(position)?;
         let mut row = shop.read(Entity::Orders, pattern)?;
@@ -100,7 +100,7 @@ fn place_orders(shop: &mut Shop, site: &Site, chance: &mut Chance, wanted: usize
 
 /// Orders that go the way of orders; the newest fifth of them, where most are still on their way.
 fn move_orders_on(shop: &mut Shop, site: &Site, chance: &mut Chance, wanted: usize) -> Vec<Change> {
-    let length = shop.table(Entity::Orders).base_len();
+    let length = shop.table(Entity::Orders).base_rows();
     draw(chance, length - length / 5..length, wanted, |chance, position| {
         let id = shop.table(Entity::Orders).untouched(position)?;
         let mut row = shop.read(Entity::Orders, id)?;
@@ -130,7 +130,7 @@ fn change_consent(
     wanted: usize,
     touched: &mut HashSet<u64>,
 ) -> Vec<Change> {
-    let length = shop.table(Entity::Users).base_len();
+    let length = shop.table(Entity::Users).base_rows();
     draw(chance, 0..length, wanted, |chance, position| {
         let id = customer_at(shop, position, touched)?;
         let mut row = shop.read(Entity::Users, id)?;
@@ -158,7 +158,7 @@ fn change_emails(
     wanted: usize,
     touched: &mut HashSet<u64>,
 ) -> Vec<Change> {
-    let length = shop.table(Entity::Users).base_len();
+    let length = shop.table(Entity::Users).base_rows();
     draw(chance, 0..length, wanted, |_, position| {
         let id = customer_at(shop, position, touched)?;
         let mut row = shop.read(Entity::Users, id)?;
@@ -174,6 +174,7 @@ fn change_emails(
     })
 }
 
+/// Customers who leave: every second one with orders, which become a guest's.
 fn delete_customers(
     shop: &mut Shop,
     site: &Site,
@@ -181,16 +182,26 @@ fn delete_customers(
     wanted: usize,
     touched: &mut HashSet<u64>,
 ) -> Vec<Change> {
-    let length = shop.table(Entity::Users).base_len();
-    // Finding a customer's orders walks all of them: a large shop loses few customers at a time.
-    draw(chance, 0..length, wanted.min(20), |_, position| {
-        let id = customer_at(shop, position, touched)?;
+    let length = shop.table(Entity::Users).base_rows();
+    let orders = shop.table(Entity::Orders).base_rows();
+    let mut by_order = false;
+    let changes = draw(chance, 0..length, wanted, |chance, position| {
+        by_order = !by_order;
+        let id = if by_order && orders > 0 {
+            let order = shop.table(Entity::Orders).untouched(chance.position(orders))?;
+            let customer = shop.table(Entity::Orders).get(order)?.owner;
+            let is_customer = shop.table(Entity::Users).class_of(customer).as_deref() == Some("customer");
+            Some(customer).filter(|_| is_customer && !touched.contains(&customer))?
+        } else {
+            customer_at(shop, position, touched)?
+        };
         let email = shop.read(Entity::Users, id)?["email"].clone();
-        let orders = shop.delete_user(site, id)?;
         touched.insert(id);
-        let new = json!({ "orders_without_account": orders });
-        Some(Change { what: "customer deleted", entity: "customers", id, old: email, new })
-    })
+        Some(Change { what: "customer deleted", entity: "customers", id, old: email, new: Value::Null })
+    });
+    let ids: Vec<u64> = changes.iter().map(|change| change.id).collect();
+    shop.delete_users(site, &ids);
+    changes
 }
 
 fn rename_category(shop: &mut Shop, site: &Site, chance: &mut Chance) -> Option<Change> {

@@ -58,6 +58,15 @@ impl Base for Users {
         // Changes do not follow the position, but nothing asks for customers by change: the shop cannot.
         false
     }
+
+    fn text(&self, position: usize, field: &str) -> Option<String> {
+        let person = self.0.stock.person(position as u64);
+        match field {
+            "username" => Some(person.login),
+            "email" => Some(person.email.trim().to_owned()),
+            _ => None,
+        }
+    }
 }
 
 /// Orders, trash included.

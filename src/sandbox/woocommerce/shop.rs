@@ -205,13 +205,16 @@ impl Shop {
         self.table_mut(entity).put(Row { head, class, owner: 0, json: text.into_bytes() });
     }
 
-    /// Deletes a user; his orders become a guest's and are touched. Gives the orders' ids, or nothing where there is no
-    /// such user.
-    pub fn delete_user(&mut self, site: &Site, id: u64) -> Option<Vec<u64>> {
-        if !self.table_mut(Entity::Users).remove(id) {
-            return None;
+    /// Deletes users; their orders become guests' and are touched. Gives the ids of these orders.
+    pub fn delete_users(&mut self, site: &Site, ids: &[u64]) -> Vec<u64> {
+        let mut deleted = Vec::new();
+        for id in ids {
+            if self.table_mut(Entity::Users).remove(*id) {
+                deleted.push(*id);
+            }
         }
-        let orders = self.orders_of(id);
+        // One walk over the orders, however many users go.
+        let orders = self.orders_of(&deleted);
         for order in &orders {
             if let Some(mut row) = self.read(Entity::Orders, *order) {
                 row["customer_id"] = json!(0);
@@ -221,12 +224,15 @@ impl Shop {
                 self.save(Entity::Orders, site, row, true);
             }
         }
-        Some(orders)
+        orders
     }
 
-    /// The ids of a customer's orders, trash included.
-    pub fn orders_of(&self, customer: u64) -> Vec<u64> {
-        let filter = super::table::Filter { owners: Some(vec![customer]), ..Default::default() };
+    /// The ids of the orders of some customers, trash included.
+    fn orders_of(&self, customers: &[u64]) -> Vec<u64> {
+        if customers.is_empty() {
+            return Vec::new();
+        }
+        let filter = super::table::Filter { owners: Some(customers.to_vec()), ..Default::default() };
         self.table(Entity::Orders).select(super::table::OrderBy::Id, false, &filter, 0, usize::MAX).ids
     }
 

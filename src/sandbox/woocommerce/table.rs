@@ -38,6 +38,10 @@ pub trait Base: Send + Sync {
     fn write(&self, position: usize, out: &mut Vec<u8>);
     /// Whether times of creation and change grow with the position.
     fn is_in_step(&self) -> bool;
+    /// A text field of a row, where it is cheaper to know than the whole row.
+    fn text(&self, _position: usize, _field: &str) -> Option<String> {
+        None
+    }
 }
 
 /// A row of the overlay.
@@ -243,7 +247,7 @@ impl Table {
     }
 
     /// How many rows the base has, changed ones included.
-    pub fn base_len(&self) -> usize {
+    pub fn base_rows(&self) -> usize {
         self.base.rows()
     }
 
@@ -479,7 +483,10 @@ impl Table {
     fn key_at(&self, order: OrderBy, position: usize) -> (Key, u64) {
         let head = self.base.head(position);
         match order {
-            OrderBy::Field(_) => key_of(order, &head, &self.json_at(position)),
+            OrderBy::Field(name) => match self.base.text(position, name) {
+                Some(text) => (Key::Text(text.to_lowercase()), head.id),
+                None => key_of(order, &head, &self.json_at(position)),
+            },
             _ => key_of(order, &head, b""),
         }
     }

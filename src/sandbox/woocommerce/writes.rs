@@ -137,7 +137,7 @@ pub fn delete(shop: &mut Shop, site: &Site, entity: Entity, id: u64, force: bool
                 let message = "Customers do not support trashing.";
                 return Err(WpError::new(501, "woocommerce_rest_trash_not_supported", message));
             }
-            shop.delete_user(site, id);
+            shop.delete_users(site, &[id]);
         }
         Entity::Orders | Entity::Products if !force => {
             if row["status"] == json!("trash") {
