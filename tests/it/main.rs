@@ -13,6 +13,7 @@ mod leases;
 mod migrations;
 mod private_postgres;
 mod sandbox_salesmanago;
+mod source_woocommerce;
 mod sql_format;
 mod target_salesmanago;
 mod tls;
