@@ -5,6 +5,7 @@
 
 mod support;
 
+mod archive;
 mod http;
 mod http_environment;
 mod cli;

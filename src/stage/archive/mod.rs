@@ -39,7 +39,6 @@ use std::pin::pin;
 use tokio_postgres::binary_copy::BinaryCopyOutStream;
 use tokio_postgres::types::Type;
 use tokio_postgres::{IsolationLevel, Transaction};
-use tokio_util::sync::CancellationToken;
 use writer::{SnapshotWriter, Written};
 
 /// Whether the pipeline's `archive.every` is asked.
@@ -84,6 +83,8 @@ struct Frame {
     database: String,
     watermark: i64,
     schema_version: Option<i64>,
+    /// Process of the server that serves the snapshot.
+    backend: i32,
 }
 
 async fn archive(ctx: &Context, place: &Place, every: ArchiveEvery, limits: &Limits) -> Result<ArchiveReport> {
@@ -112,7 +113,14 @@ async fn archive(ctx: &Context, place: &Place, every: ArchiveEvery, limits: &Lim
 
     let draft = place.begin(&frame.database, &snapshot).await?;
     let work = Work { ctx, place, limits, frame: &frame, draft: &draft, latest: latest.as_ref() };
-    let written = work.write_all(&transaction).await;
+    // A mart may compute for minutes before its first row comes: the stop is heeded there too.
+    let written = tokio::select! {
+        written = work.write_all(&transaction) => written,
+        () = ctx.stop.cancelled() => {
+            cancel(ctx, frame.backend).await;
+            Err(interrupted())
+        }
+    };
     let published = match written {
         Ok(entities) => work.publish(entities).await,
         Err(error) => Err(error),
@@ -132,6 +140,7 @@ impl Frame {
             taken_at: row.try_get("taken_at")?,
             database: row.try_get("database")?,
             watermark: row.try_get("watermark")?,
+            backend: row.try_get("backend")?,
             schema_version,
         })
     }
@@ -201,26 +210,12 @@ impl Work<'_> {
     }
 
     async fn stream(&self, transaction: &Transaction<'_>, entity: &Entity, meter: &Meter) -> Result<Written> {
-        let stop: &CancellationToken = &self.ctx.stop;
         let mut snapshot = SnapshotWriter::new(self.draft, &entity.name, &entity.columns, self.limits)?;
         let stream = transaction.copy_out(&entity.copy_statement()).await?;
         // The types are ours to read: the catalog named them.
         let mut rows = pin!(BinaryCopyOutStream::new(stream, &vec![Type::BYTEA; entity.columns.len()]));
-        let mut stopped = pin!(stop.cancelled());
-        loop {
-            let next = tokio::select! {
-                biased;
-                row = rows.next() => row,
-                () = &mut stopped => return Err(interrupted()),
-            };
-            let Some(row) = next else { break };
-            let encoded = snapshot.push(&row?).await?;
-            if encoded > 0 {
-                meter.advance(encoded);
-                if stop.is_cancelled() {
-                    return Err(interrupted());
-                }
-            }
+        while let Some(row) = rows.next().await {
+            meter.advance(snapshot.push(&row?).await?);
         }
         snapshot.finish().await
     }
@@ -298,6 +293,15 @@ fn next_name(taken_at: Timestamp, latest: Option<&Latest>) -> String {
 
 fn day(at: Timestamp) -> jiff::civil::Date {
     at.to_zoned(TimeZone::UTC).date()
+}
+
+/// Ends what the server still computes for us; without this it would go on until it has a row to send.
+async fn cancel(ctx: &Context, backend: i32) {
+    let cancelled =
+        async { Ok::<_, Error>(ctx.db.client().await?.execute("select pg_cancel_backend($1)", &[&backend]).await?) };
+    if let Err(error) = cancelled.await {
+        tracing::debug!("the statement in progress could not be cancelled: {error}");
+    }
 }
 
 fn interrupted() -> Error {
