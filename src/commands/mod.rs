@@ -4,6 +4,7 @@
 //! and `pub async fn run(global: &Global, args: Args) -> Result<Exit>`, and one line in each of the three lists below.
 //! A verb that works on a pipeline flattens [`PipelineFile`] into its arguments and does its work in [`with_pipeline`].
 
+pub mod archive;
 pub mod check;
 pub mod db;
 pub mod extract;
@@ -97,6 +98,7 @@ pub enum Verb {
     Run(run::Args),
     Plan(plan::Args),
     Load(load::Args),
+    Archive(archive::Args),
     Status(status::Args),
     Rejects(rejects::Args),
     Sandbox(sandbox::Args),
@@ -114,6 +116,7 @@ impl Verb {
             Verb::Transform(args) => transform::run(global, args).await,
             Verb::Plan(args) => plan::run(global, args).await,
             Verb::Load(args) => load::run(global, args).await,
+            Verb::Archive(args) => archive::run(global, args).await,
             Verb::Status(args) => status::run(global, args).await,
             Verb::Rejects(args) => rejects::run(global, args).await,
             Verb::Sandbox(args) => sandbox::run(global, args).await,

@@ -24,8 +24,9 @@ const CANONICAL: [&str; 10] = [
     "products",
 ];
 
-/// Canonical tables whose rows carry their run and are not in the change feed.
-const BY_RUN: [&str; 2] = ["consent_statements", "contact_moves"];
+/// Small tables whose rows carry their run, but of which some are removed without a trace of the run that did it: their
+/// rows are counted as well.
+const COUNTED: [&str; 2] = ["staging.rejects", "canonical.contact_moves"];
 
 /// One table or view to be archived.
 #[derive(Debug, Clone)]
@@ -105,11 +106,8 @@ impl Entity {
     /// # Errors
     /// Those of the database.
     pub(super) async fn changed_since(&self, transaction: &Transaction<'_>, before: &Before) -> Result<bool> {
-        let watermark = before.watermark;
         if !self.is_view {
-            // Rejects are few, and `wharf rejects drop` removes some without leaving its run behind.
-            let rows = (self.name == "staging.rejects").then_some(before.rows);
-            return table_changed(transaction, &self.schema, &self.relation, watermark, rows).await;
+            return table_changed(transaction, &self.schema, &self.relation, before.watermark, Some(before.rows)).await;
         }
         if !before.same_day {
             return Ok(true);
@@ -118,7 +116,7 @@ impl Entity {
         for row in &read {
             let table: String = row.try_get("entity")?;
             let Some((schema, relation)) = table.split_once('.') else { return Ok(true) };
-            if table_changed(transaction, schema, relation, watermark, None).await? {
+            if table_changed(transaction, schema, relation, before.watermark, None).await? {
                 return Ok(true);
             }
         }
@@ -126,6 +124,7 @@ impl Entity {
     }
 }
 
+/// `rows_before` is only known for the archived tables themselves, not for those that a mart reads.
 async fn table_changed(
     transaction: &Transaction<'_>,
     schema: &str,
@@ -133,24 +132,21 @@ async fn table_changed(
     watermark: i64,
     rows_before: Option<u64>,
 ) -> Result<bool> {
-    let statement = match schema {
-        "staging" if relation == "rejects" && rows_before.is_none() => return Ok(true),
-        "staging" if relation == "rejects" => {
-            "select coalesce(max(run_id) > $1, false), count(*) from staging.rejects".to_owned()
-        }
-        "staging" => sql::file("archive/staging_changed.sql")?.replace("{table}", &quoted(relation)),
-        "canonical" if BY_RUN.contains(&relation) => {
-            format!("select exists (select from canonical.{} where run_id > $1)", quoted(relation))
-        }
-        "canonical" if CANONICAL.contains(&relation) => {
+    let table = format!("{schema}.{}", quoted(relation));
+    if COUNTED.contains(&format!("{schema}.{relation}").as_str()) {
+        let statement = format!("select coalesce(max(run_id) > $1, false), count(*) from {table}");
+        let row = transaction.query_one(&statement, &[&watermark]).await?;
+        let rows = u64::try_from(row.try_get::<_, i64>(1)?).ok();
+        return Ok(row.try_get(0)? || rows != rows_before);
+    }
+    let statement = match (schema, relation) {
+        ("staging", _) => sql::file("archive/staging_changed.sql")?.replace("{table}", &quoted(relation)),
+        // Statements of consent are only ever added.
+        ("canonical", "consent_statements") => format!("select exists (select from {table} where run_id > $1)"),
+        ("canonical", _) if CANONICAL.contains(&relation) => {
             format!("select exists (select from canonical.changes where run_id > $1 and entity = '{relation}')")
         }
         _ => return Ok(true),
     };
-    let row = transaction.query_one(&statement, &[&watermark]).await?;
-    let changed: bool = row.try_get(0)?;
-    match rows_before {
-        Some(rows_before) => Ok(changed || u64::try_from(row.try_get::<_, i64>(1)?).ok() != Some(rows_before)),
-        None => Ok(changed),
-    }
+    Ok(transaction.query_one(&statement, &[&watermark]).await?.try_get(0)?)
 }

@@ -61,6 +61,12 @@ impl ArchiveReport {
             .map(|entity| if let Outcome::Written { rows, .. } = entity.outcome { rows } else { 0 })
             .sum()
     }
+
+    /// Values that their column's type has no place for, all entities together.
+    pub fn odd_values(&self) -> u64 {
+        let odd = |outcome: &Outcome| if let Outcome::Written { odd_values, .. } = outcome { *odd_values } else { 0 };
+        self.entities.iter().map(|entity| odd(&entity.outcome)).sum()
+    }
 }
 
 impl fmt::Display for ArchiveReport {
