@@ -100,8 +100,8 @@ language sql immutable parallel safe as $$
 $$;
 comment on function canonical.as_country is 'ISO 3166-1 alpha-2, upper case; null for anything else';
 
--- In plpgsql, as the two look-ups below: an SQL function with a from clause is not inlined, and starting one for every row
--- costs more than all it does.
+-- In plpgsql, as the two look-ups below: an SQL function with a from clause is not inlined, and starting one for every
+-- row costs more than all it does.
 create function canonical.as_email(value text) returns text
 language plpgsql immutable parallel safe as $$
 declare
@@ -127,7 +127,11 @@ begin
     if coalesce(raw_phone, '') = '' then
         return null;
     end if;
-    return (select p.e164 from canonical.phones p where p.raw = left(raw_phone, 100) and p.country = coalesce(phone_country, ''));
+    return (
+        select p.e164
+        from canonical.phones p
+        where p.raw = left(raw_phone, 100) and p.country = coalesce(phone_country, '')
+    );
 end
 $$;
 comment on function canonical.e164 is 'The phone in E.164, as the library read it before the mapping began';
@@ -146,9 +150,9 @@ comment on function canonical.decoded is 'The text with HTML entities decoded, a
 -- The one way to write a canonical row --------------------------------------------------------------------------------
 
 -- Reads pg_temp.incoming_<entity> (shaped like the table: what the rows should be) and pg_temp.affected_<entity> (the
--- scope columns: which rows were worked out anew). Rows of the scope that are equal stay untouched, others are inserted,
--- updated or deleted, and the same statement writes the change feed. A row whose primary key changes (it moves to
--- another contact) is deleted and inserted, and is one update in the feed.
+-- scope columns: which rows were worked out anew). Rows of the scope that are equal stay untouched, others are
+-- inserted, updated or deleted, and the same statement writes the change feed. A row whose primary key changes (it
+-- moves to another contact) is deleted and inserted, and is one update in the feed.
 create function canonical.merge(entity text, scope_columns text[], key_columns text[], run bigint) returns bigint
 language plpgsql as $$
 declare

@@ -5,10 +5,10 @@ comment on column delivery.consumers.first_load is 'True until a load has gone t
 
 create index rejects_key on delivery.rejects (target, object, key);
 
--- Byte limits ---------------------------------------------------------------------------------------------------------------
+-- Byte limits ---------------------------------------------------------------------------------------------------------
 
--- Platforms count bytes, people read letters: the cut goes back to where a letter begins. In UTF-8 every byte of a letter
--- but the first has the form 10xxxxxx, and there are at most three of those.
+-- Platforms count bytes, people read letters: the cut goes back to where a letter begins. In UTF-8 every byte of a
+-- letter but the first has the form 10xxxxxx, and there are at most three of those.
 create function delivery.cut_bytes(value text, max_bytes integer) returns text
 language sql immutable parallel safe as $$
     select case
@@ -42,8 +42,8 @@ comment on function delivery.fitting is 'How many of the first items fit into so
 
 create function delivery.cut_list(items text[], separator text, max_bytes integer) returns text
 language sql immutable parallel safe as $$
-    -- Whole items, so that the n-th of one list still speaks of the n-th of another; only a first item that is too long by
-    -- itself is cut between letters.
+    -- Whole items, so that the n-th of one list still speaks of the n-th of another; only a first item that is too long
+    -- by itself is cut between letters.
     select case delivery.fitting(items, separator, max_bytes)
         when 0 then nullif(delivery.cut_bytes(items[1], max_bytes), '')
         else array_to_string(items[1:delivery.fitting(items, separator, max_bytes)], separator)
@@ -51,7 +51,7 @@ language sql immutable parallel safe as $$
 $$;
 comment on function delivery.cut_list is 'The first items joined, as many as fit into so many bytes; null for none';
 
--- Spellings -----------------------------------------------------------------------------------------------------------------
+-- Spellings -----------------------------------------------------------------------------------------------------------
 
 create function delivery.iso_utc(value timestamptz) returns text
 language sql immutable parallel safe as $$
@@ -74,7 +74,7 @@ language sql immutable parallel safe as $$
 $$;
 comment on function delivery.compact is 'The object without members that are null or empty';
 
--- Rejects of all stages -------------------------------------------------------------------------------------------------------
+-- Rejects of all stages -----------------------------------------------------------------------------------------------
 
 create view ops.rejects as
 select

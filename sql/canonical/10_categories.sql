@@ -1,5 +1,5 @@
--- Categories: a changed one may move or rename everything below it, so the connection's whole tree (a few thousand rows at
--- most) is worked out anew whenever any changed, and canonical.merge writes only what differs.
+-- Categories: a changed one may move or rename everything below it, so the connection's whole tree (a few thousand rows
+-- at most) is worked out anew whenever any changed, and canonical.merge writes only what differs.
 insert into affected_categories (connection, source_key)
 select m.connection, c.source_key
 from mapping m

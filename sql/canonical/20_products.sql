@@ -5,7 +5,8 @@ from mapping, (table changed_products union table changed_variations) as changed
 
 insert into incoming_products
 select
-    m.connection, source_key, parent_key, sku, name, status, price, regular_price, currency, stock, available, url, image_url,
+    m.connection, source_key, parent_key, sku, name, status, price, regular_price, currency, stock, available, url,
+    image_url,
     created_at, updated_at
 from mapped_products, mapping m;
 

@@ -80,7 +80,8 @@ select
 from mapped_order_items i
 join incoming_orders o using (source_key)
 left join canonical.products product on product.connection = o.connection and product.source_key = i.product_key
-left join canonical.products variation on variation.connection = o.connection and variation.source_key = i.variation_key;
+left join canonical.products variation
+    on variation.connection = o.connection and variation.source_key = i.variation_key;
 
 insert into examined (entity, key)
 select 'orders', source_key from changed_orders;

@@ -20,8 +20,8 @@ with sources as materialized (
     join affected_contacts using (contact_id)
 ),
 newest_first as (
-    -- Equal times are decided by shop and key, so that the outcome never depends on the order of rows. Sorted once here:
-    -- an order by in each aggregate would sort every contact once per field.
+    -- Equal times are decided by shop and key, so that the outcome never depends on the order of rows. Sorted once
+    -- here: an order by in each aggregate would sort every contact once per field.
     select *
     from sources
     -- Consent given with an account's order says nothing else, and goes when the account goes.
@@ -53,7 +53,9 @@ fields as (
 extras as (
     select
         s.contact_id,
-        jsonb_object_agg(e.key, e.value order by s.updated_at nulls first, s.connection desc, s.source_key desc) as extra
+        jsonb_object_agg(
+            e.key, e.value order by s.updated_at nulls first, s.connection desc, s.source_key desc
+        ) as extra
     from sources s
     cross join jsonb_each(s.extra) e
     where s.extra <> '{}'

@@ -1,6 +1,6 @@
--- Tags: an account, a subscription without an account, a tag per level of every category bought in, and what the pipeline
--- file gives everybody. Affected are the contacts of changed sources, orders and lines, and the buyers of products whose
--- categories, or the names and places of whose categories, changed.
+-- Tags: an account, a subscription without an account, a tag per level of every category bought in, and what the
+-- pipeline file gives everybody. Affected are the contacts of changed sources, orders and lines, and the buyers of
+-- products whose categories, or the names and places of whose categories, changed.
 insert into affected_contact_tags (contact_id)
 with feed as materialized (
     select c.entity, c.op, c.key, c.contact_id, c.old

@@ -47,9 +47,9 @@ select
     i.registered,
     i.newsletter,
     i.email_consent,
-    -- When a statement was made: the shop's own time, but never in the future, where it would outrank every later one. A
-    -- value that changed without a later time is dated when Wharf saw the change: an unsubscription that touches no date
-    -- must still win over what was said before it.
+    -- When a statement was made: the shop's own time, but never in the future, where it would outrank every later one.
+    -- A value that changed without a later time is dated when Wharf saw the change: an unsubscription that touches no
+    -- date must still win over what was said before it.
     case
         when i.email_consent = 'unknown' then null
         when k.email_consent = i.email_consent and i.email_consent_at is null then k.email_consent_at

@@ -39,7 +39,8 @@ create temporary table deliver_verdicts (
     is_confirmed boolean not null default false
 );
 
--- The RFM row of each contact, filled where the pipeline's fields use it: of several currencies the one with most orders.
+-- The RFM row of each contact, filled where the pipeline's fields use it: of several currencies the one with most
+-- orders.
 create temporary table deliver_rfm (
     contact_id uuid primary key,
     currency text,

@@ -1,5 +1,5 @@
--- Everything pending of contacts, in the order of work: people first, then those who are no more, because a card that is
--- renamed for the one must not be emptied for the other.
+-- Everything pending of contacts, in the order of work: people first, then those who are no more, because a card that
+-- is renamed for the one must not be emptied for the other.
 insert into pg_temp.deliver_queue (position, key, run_id)
 select
     row_number() over (order by contact.contact_id is null, pending.key),

@@ -1,5 +1,5 @@
--- Delivery rejects become pending again. $1 code or null, $2 key or null, $3 the code of unknown outcomes: those were held,
--- and are given free because a person has looked. Gives how many records that is.
+-- Delivery rejects become pending again. $1 code or null, $2 key or null, $3 the code of unknown outcomes: those were
+-- held, and are given free because a person has looked. Gives how many records that is.
 with taken as (
     delete from delivery.rejects
     where ($1::text is null or code = $1) and ($2::uuid is null or key = $2)

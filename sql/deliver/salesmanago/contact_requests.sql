@@ -1,17 +1,18 @@
--- The call that brings SALESmanago from what it last acknowledged to what is desired: one row per pg_temp.deliver_desired.
+-- The call that brings SALESmanago from what it last acknowledged to what is desired: one row per
+-- pg_temp.deliver_desired.
 --
 -- verdict: send (operation, address and request say what), same (it holds just that), skip and reject as before.
 -- Here the consent flags are decided (CTE `flags`), after the table in section 5.1 of the sheet:
 --
---   given      forceOptIn, once per statement; only a later statement lifts an opt-out that we sent, and an opt-out found
---              on the card is kept unless the shop's statement is later than the card's last change (`kept`)
+--   given      forceOptIn, once per statement; only a later statement lifts an opt-out that we sent, and an opt-out
+--              found on the card is kept unless the shop's statement is later than the card's last change (`kept`)
 --   withdrawn  forceOptOut, once per statement
 --   unknown    neither: an existing card stays as it is, a new one is opted out by the platform
 --
--- The whole card is sent whenever anything differs. Empty fields are left out, as the platform's own library does: whether
--- null erases is not documented [unverified], so a value that vanished at the shop stays on the card.
--- The language stands only in the single call, the batch has no place for it per contact; it alone causes no call.
--- $1 settings, as for contacts.sql.
+-- The whole card is sent whenever anything differs. Empty fields are left out, as the platform's own library does:
+-- whether null erases is not documented [unverified], so a value that vanished at the shop stays on the card. The
+-- language stands only in the single call, the batch has no place for it per contact; it alone causes no call. $1
+-- settings, as for contacts.sql.
 with recursive settings as (
     select
         $1::jsonb ->> 'target' as target,
@@ -126,7 +127,8 @@ wishes as (
         and (sent_state is null or sent_state = 'unknown' or coalesce(stated_at > sent_stated_at, false)) as wants_in,
         state = 'opt_out'
         and (sent_state is distinct from 'opt_out' or stated_at is distinct from sent_stated_at) as wants_out,
-        -- Our own opt-out, and a card that we made without a statement, need no question: we know why they are opted out.
+        -- Our own opt-out, and a card that we made without a statement, need no question: we know why they are opted
+        -- out.
         sent_state is null or sent_state = 'opt_in' as may_be_opted_out_there
     from statements
 ),

@@ -1,8 +1,8 @@
 -- What SALESmanago should hold of each candidate contact: one row per row of pg_temp.deliver_candidates.
 --
--- verdict: send (the payload is the desired state), skip (a filter of the pipeline file leaves it out), reject (it cannot
--- be sent, the code says why), gone (no shop has it any more). Filters decide who enters; whom the account already holds
--- is kept up to date whatever the filters say, so that an opt-out always gets through.
+-- verdict: send (the payload is the desired state), skip (a filter of the pipeline file leaves it out), reject (it
+-- cannot be sent, the code says why), gone (no shop has it any more). Filters decide who enters; whom the account
+-- already holds is kept up to date whatever the filters say, so that an opt-out always gets through.
 --
 -- The payload is the whole card in our words; contact_requests.sql turns it into a call. Sheet, sections 5.1 and 7.
 -- $1 settings: connections, pipeline settings, and `deliver`, what the account's settings say.

@@ -4,12 +4,13 @@
 --   CANCELLED                          CANCELLATION if a PURCHASE was acknowledged, RETURN if the goods came back; once
 --   anything else                      nothing; an order whose status is not mapped is held
 --
--- verdict: send, same (all its events were sent), skip (no event, or a filter leaves it out), hold (needs a person: status
--- not mapped, or an earlier outcome is unknown), wait (its contact is not there yet), reject.
+-- verdict: send, same (all its events were sent), skip (no event, or a filter leaves it out), hold (needs a person:
+-- status not mapped, or an earlier outcome is unknown), wait (its contact is not there yet), reject.
 --
 -- Event fields (sheet, sections 5.5 and 7):
 --   date         PURCHASE: placed; CANCELLATION, RETURN: cancelled
---   products     ids of the products as `product_id` of the account says (SKU, else the shop's key), joined by a comma, whole ids up to 512 bytes
+--   products     ids of the products as `product_id` of the account says (SKU, else the shop's key), joined by a comma,
+--                whole ids up to 512 bytes
 --   detail1, 3   names and quantities of those products, in the same order, as many as fit
 --   detail6, 7   the shop's keys of products and of variations, in the same order
 --   value        total; for RETURN the refunded sum

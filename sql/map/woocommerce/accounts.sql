@@ -1,6 +1,6 @@
--- WooCommerce customers (role=all: every WordPress user) as sources of contacts. The account's e-mail is the identity, the
--- billing e-mail stands in where it is empty (sheet, section 7). A role in newsletter_roles is a subscription, not an
--- account. Meta values that are scalars become extra attributes; keys with a leading underscore are WordPress's own.
+-- WooCommerce customers (role=all: every WordPress user) as sources of contacts. The account's e-mail is the identity,
+-- the billing e-mail stands in where it is empty (sheet, section 7). A role in newsletter_roles is a subscription, not
+-- an account. Meta values that are scalars become extra attributes; keys with a leading underscore are WordPress's own.
 insert into mapped_contact_sources (
     source_key, kind, account_key, raw_email, raw_phone, phone, first_name, last_name, company, birthday, street,
     postal_code, city, region, country, registered, newsletter, email_consent, email_consent_at, sms_consent,

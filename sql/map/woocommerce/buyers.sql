@@ -1,8 +1,8 @@
--- Buyers of WooCommerce orders. Guests exist nowhere else (sheet, section 4): the order's billing address is all that is
--- known of them. For an account's order only the consent given with it is taken; the rest is the account's to say.
+-- Buyers of WooCommerce orders. Guests exist nowhere else (sheet, section 4): the order's billing address is all that
+-- is known of them. For an account's order only the consent given with it is taken; the rest is the account's to say.
 insert into mapped_contact_sources (
-    source_key, kind, account_key, raw_email, raw_phone, phone, first_name, last_name, company, street, postal_code, city,
-    region, country, email_consent, email_consent_at, sms_consent, sms_consent_at, created_at, updated_at
+    source_key, kind, account_key, raw_email, raw_phone, phone, first_name, last_name, company, street, postal_code,
+    city, region, country, email_consent, email_consent_at, sms_consent, sms_consent_at, created_at, updated_at
 )
 select
     'order:' || s.source_key,
@@ -29,7 +29,9 @@ select
     canonical.as_timestamp(p.date_created_gmt)
 from source_orders s
 cross join mapping m
-cross join lateral jsonb_to_record(s.payload) as p (customer_id text, date_created_gmt text, billing jsonb, shipping jsonb)
+cross join lateral jsonb_to_record(s.payload) as p (
+    customer_id text, date_created_gmt text, billing jsonb, shipping jsonb
+)
 left join staging.customers a
     on a.connection = s.connection
     and a.source_key = p.customer_id

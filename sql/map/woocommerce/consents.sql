@@ -1,5 +1,6 @@
--- Consent on WooCommerce records. The core has none (sheet, section 7): it is read from the meta keys that the connection
--- names, and stays unknown otherwise. An unticked box at the checkout is no withdrawal, so an order can only opt in.
+-- Consent on WooCommerce records. The core has none (sheet, section 7): it is read from the meta keys that the
+-- connection names, and stays unknown otherwise. An unticked box at the checkout is no withdrawal, so an order can only
+-- opt in.
 truncate mapped_consents;
 
 insert into mapped_consents (kind, source_key, channel, state, stated_at)

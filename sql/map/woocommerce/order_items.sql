@@ -1,5 +1,6 @@
--- Lines of WooCommerce orders: total is net after discount, total_tax its tax, so the gross unit price is their sum by the
--- quantity (sheet, section 4). product_id is 0 once the product is gone, variation_id 0 if none; sku may be "" or null.
+-- Lines of WooCommerce orders: total is net after discount, total_tax its tax, so the gross unit price is their sum by
+-- the quantity (sheet, section 4). product_id is 0 once the product is gone, variation_id 0 if none; sku may be "" or
+-- null.
 insert into mapped_order_items (
     source_key, line, product_key, variation_key, sku, name, quantity, unit_price, line_total, image_url
 )

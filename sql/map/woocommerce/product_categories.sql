@@ -1,5 +1,5 @@
--- Categories of WooCommerce products: flat, without parents, in no useful order (sheet, section 4). Variations have none of
--- their own; an order line names the parent product.
+-- Categories of WooCommerce products: flat, without parents, in no useful order (sheet, section 4). Variations have
+-- none of their own; an order line names the parent product.
 insert into mapped_product_categories (product_key, category_key)
 select distinct
     source_key,

@@ -1,6 +1,7 @@
 -- WooCommerce products, and variations as products below their parent. Price strings are empty when not set.
 insert into mapped_products (
-    source_key, parent_key, sku, name, status, price, regular_price, stock, available, url, image_url, created_at, updated_at
+    source_key, parent_key, sku, name, status, price, regular_price, stock, available, url, image_url, created_at,
+    updated_at
 )
 select
     source_key,
@@ -20,10 +21,11 @@ select
 from source_products
 on conflict do nothing;
 
--- A variation is called by its attributes alone ("Black, M"): the parent's name is put in front. parent_id is missing in
--- older answers, the list it came from tells then.
+-- A variation is called by its attributes alone ("Black, M"): the parent's name is put in front. parent_id is missing
+-- in older answers, the list it came from tells then.
 insert into mapped_products (
-    source_key, parent_key, sku, name, status, price, regular_price, stock, available, url, image_url, created_at, updated_at
+    source_key, parent_key, sku, name, status, price, regular_price, stock, available, url, image_url, created_at,
+    updated_at
 )
 select
     v.source_key,
