@@ -14,6 +14,7 @@ mod leases;
 mod migrations;
 mod private_postgres;
 mod sandbox_salesmanago;
+mod sandbox_woocommerce;
 mod source_woocommerce;
 mod sql_format;
 mod target_salesmanago;

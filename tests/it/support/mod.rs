@@ -1,5 +1,6 @@
 //! What tests share.
 
+pub mod convert;
 pub mod home;
 pub mod postgres;
 pub mod staged;
