@@ -8,6 +8,7 @@ with salted as (
 )
 select
     statement_timestamp() as taken_at,
+    pg_backend_pid() as backend,
     left(encode((select fingerprint from salted), 'hex'), 16) as database,
     coalesce(
         (select min(run_id) - 1 from ops.runs where finished_at is null and run_id <> $1::bigint),

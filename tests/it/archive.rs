@@ -518,10 +518,11 @@ async fn gate(db: &Database) -> tokio_postgres::Client {
     holder
 }
 
-async fn someone_waits_at_the_gate(holder: &tokio_postgres::Client) {
+async fn waits_at_the_gate<T>(task: &tokio::task::JoinHandle<T>, holder: &tokio_postgres::Client) {
     let waiting =
         "select count(*) > 0 from pg_locks where locktype = 'advisory' and objid = $1::int8::oid and not granted";
     while !holder.query_one(waiting, &[&GATE]).await.unwrap().get::<_, bool>(0) {
+        assert!(!task.is_finished(), "the run ended before the gate");
         tokio::task::yield_now().await;
     }
 }
@@ -538,7 +539,7 @@ async fn a_run_killed_in_the_middle_leaves_no_snapshot_and_the_next_one_publishe
     let ctx = context(&db).await;
     let settings = folder.settings();
     let task = tokio::spawn(async move { archive::run(&ctx, &settings, When::Now).await });
-    someone_waits_at_the_gate(&holder).await;
+    waits_at_the_gate(&task, &holder).await;
     // An aborted task runs no clean-up, as a killed process.
     task.abort();
     assert!(task.await.unwrap_err().is_cancelled());
@@ -561,7 +562,7 @@ async fn a_run_that_is_asked_to_stop_cleans_up_and_says_so() {
     let ctx = context(&db).await;
     let (task_ctx, settings) = (ctx.clone(), folder.settings());
     let task = tokio::spawn(async move { archive::run(&task_ctx, &settings, When::Now).await });
-    someone_waits_at_the_gate(&holder).await;
+    waits_at_the_gate(&task, &holder).await;
     ctx.stop.cancel();
     let error = task.await.unwrap().unwrap_err();
     assert_eq!(error.kind(), Kind::Interrupted);
@@ -577,7 +578,7 @@ async fn all_entities_show_one_instant() {
     let ctx = context(&db).await;
     let settings = folder.settings();
     let task = tokio::spawn(async move { archive::run(&ctx, &settings, When::Now).await });
-    someone_waits_at_the_gate(&holder).await;
+    waits_at_the_gate(&task, &holder).await;
     // Canonical has been written, staging has not; what lands now belongs to neither.
     run_with_changes(&db, LAND_ORDER).await;
     open(holder).await;
