@@ -14,10 +14,14 @@ union all
     order by count(*) desc
 )
 union all
-select 'tags', count(*), format('of %s different', count(distinct tag)) from canonical.contact_tags
+select 'tags given', count(*), null from canonical.contact_tags
+union all
+select 'tags given', count(distinct tag), 'different' from canonical.contact_tags
+union all
+select 'RFM', count(*), null from marts.rfm
 union all
 (
-    select 'RFM segments', count(*), segment
+    select 'RFM', count(*), segment
     from marts.rfm
     group by segment
     order by count(*) desc

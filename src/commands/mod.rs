@@ -7,6 +7,7 @@
 pub mod archive;
 pub mod check;
 pub mod db;
+pub mod demo;
 pub mod extract;
 pub mod init;
 pub mod load;
@@ -90,6 +91,7 @@ pub struct Options {
 #[derive(Debug, Subcommand)]
 #[expect(missing_docs, reason = "a doc comment here would replace the help text")]
 pub enum Verb {
+    Demo(demo::Args),
     Init(init::Args),
     Check(check::Args),
     Db(db::Args),
@@ -108,6 +110,7 @@ pub enum Verb {
 impl Verb {
     async fn run(self, global: &Global) -> Result<Exit> {
         match self {
+            Verb::Demo(args) => demo::run(global, args).await,
             Verb::Init(args) => init::run(global, args).await,
             Verb::Check(args) => check::run(global, args).await,
             Verb::Db(args) => db::run(global, args).await,

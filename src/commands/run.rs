@@ -118,6 +118,16 @@ pub(super) fn say(printer: &Printer, report: &RunReport) {
     load::print(printer, &report.load);
     if let Some(archived) = &report.archive {
         printer.line("");
-        printer.line(archived);
+        printer.line(match &archived.snapshot {
+            Some(snapshot) if archived.written() > 0 => format!(
+                "archive  {} of {} entities changed, {} rows: {}/<entity>/snapshot={snapshot}/",
+                archived.written(),
+                archived.entities.len(),
+                archived.rows(),
+                archived.place
+            ),
+            _ => format!("archive  nothing to write to {}", archived.place),
+        });
+        printer.detail(archived);
     }
 }

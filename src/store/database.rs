@@ -107,9 +107,17 @@ impl Database {
     /// [`Kind::DatabaseUnreachable`], [`Kind::DatabaseNewer`], [`Kind::PrivatePostgres`], [`Kind::Database`].
     pub async fn open(location: &DatabaseLocation) -> Result<Self> {
         let database = Self::connect(location).await?;
-        let mut client = database.dedicated().await?;
-        migrate::migrate(&mut client).await?;
+        database.migrate().await?;
         Ok(database)
+    }
+
+    /// Brings the schemas to the state this program knows.
+    ///
+    /// # Errors
+    /// [`Kind::DatabaseNewer`], [`Kind::Database`].
+    pub async fn migrate(&self) -> Result<()> {
+        let mut client = self.dedicated().await?;
+        migrate::migrate(&mut client).await
     }
 
     /// As [`Database::open`], without looking at the schemas: for `wharf db`.

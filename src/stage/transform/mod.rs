@@ -115,7 +115,6 @@ async fn transform(ctx: &Context, lease: &Lease, connection: &str, full: bool) -
 
     run_file(&transaction, "canonical/00_open.sql").await?;
     let mapped: i64 = transaction.query_one(sql::file("canonical/mapped_rows.sql")?, &[]).await?.get(0);
-    meter.note("reading phones and texts");
     readings::phones(&transaction, &platform, &ctx.stop).await?;
     readings::texts(&transaction, &platform, &ctx.stop).await?;
     meter.advance(1);
@@ -130,7 +129,6 @@ async fn transform(ctx: &Context, lease: &Lease, connection: &str, full: bool) -
             Step::Canonical(name) => format!("canonical/{name}.sql"),
         };
         if matches!(step, Step::Canonical(_)) || sql::exists(&path) {
-            meter.note(path.trim_end_matches(".sql"));
             run_file(&transaction, &path).await?;
         }
         meter.advance(1);
