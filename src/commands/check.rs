@@ -1,11 +1,13 @@
 //! `wharf check`: is the pipeline file right, and do both ends take its credentials?
 
 use super::Global;
-use crate::config::{self, Loaded};
+use crate::config::{self, Loaded, Pipeline};
 use crate::error::Exit;
 use crate::printer::Printer;
 use crate::source::Finding;
-use crate::{Result, source, target};
+use crate::stage::load::fields;
+use crate::store::{Database, DatabaseLocation, private};
+use crate::{Kind, Result, source, target};
 use futures::future::join_all;
 use serde::Serialize;
 use serde_json::json;
@@ -22,8 +24,8 @@ Exit code 2: the file has mistakes, or one of the ends does not answer as it mus
 /// Test a pipeline file and the credentials of both ends; changes nothing
 ///
 /// First the file: every mistake is named with its line. Then each shop and the target account get harmless calls, and
-/// what is missing on the platform's side (a key, a right, a setting) is named with what to click there. A good check
-/// does not promise a good run, but a bad one promises a bad run.
+/// what is missing on the platform's side (a key, a right, a setting) is named with what to click there. The expressions
+/// of contacts.fields are tried against the database, if there is one already; none is made or changed for it.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
@@ -38,9 +40,9 @@ pub struct Args {
 /// What was found at one end of a pipeline.
 #[derive(Debug, Serialize)]
 struct End {
-    /// `source` or `target`.
+    /// `source`, `target` or `database`.
     role: &'static str,
-    /// The connection or account.
+    /// The connection or account; for the database, the key of the pipeline file.
     name: String,
     platform: String,
     findings: Vec<Finding>,
@@ -49,7 +51,7 @@ struct End {
 /// Checks the file, then the ends.
 ///
 /// # Errors
-/// [`crate::Kind::PipelineFile`] with all mistakes of the file; [`crate::Kind::Interrupted`].
+/// [`Kind::PipelineFile`] with all mistakes of the file; [`Kind::Interrupted`].
 pub async fn run(global: &Global, args: Args) -> Result<Exit> {
     let printer = &global.printer;
     let Loaded { pipeline, warnings } = config::load(&args.pipeline)?;
@@ -65,7 +67,14 @@ pub async fn run(global: &Global, args: Args) -> Result<Exit> {
         checks.push((End { role: "target", name, platform, findings: Vec::new() }, Checked::Target(target)));
         printer.note(format_args!("asking {} and {}", count(pipeline.sources.len(), "shop"), pipeline.target.account));
     }
-    let ends = global.or_interrupted(async { Ok(join_all(checks.into_iter().map(ask)).await) }).await?;
+    let asking = async {
+        let mut ends = join_all(checks.into_iter().map(ask)).await;
+        if !args.offline {
+            ends.extend(try_fields(global, &pipeline).await);
+        }
+        Ok(ends)
+    };
+    let ends = global.or_interrupted(asking).await?;
     let failed = ends.iter().flat_map(|end| &end.findings).filter(|finding| !finding.ok).count();
     printer.document(&json!({
         "file": args.pipeline.display().to_string(),
@@ -97,6 +106,60 @@ async fn ask((mut end, checked): (End, Checked)) -> End {
         Checked::Target(target) => target.check().await,
     };
     end
+}
+
+/// Tries the expressions of `contacts.fields` on the database. Nothing is started from nothing, migrated or read for it:
+/// where there are no tables yet, the first load will tell.
+async fn try_fields(global: &Global, pipeline: &Pipeline) -> Option<End> {
+    let expressions = &pipeline.contacts.fields;
+    if expressions.is_empty() {
+        return None;
+    }
+    let not_tried = |why: String| {
+        global.printer.note(format_args!("contacts.fields has not been tried: {why}"));
+        None
+    };
+    let db = match database_with_tables(global).await {
+        Ok(Some(db)) => db,
+        Ok(None) => return not_tried("there are no tables yet".into()),
+        Err(error) => return not_tried(error.to_string()),
+    };
+    let tried = fields::check(&db, expressions).await;
+    db.close().await;
+    let what = format!("{} over the contact's row", count(expressions.len(), "expression"));
+    let finding = match tried {
+        Ok(()) => Finding { what, ok: true, detail: String::new() },
+        Err(error) if error.kind() == Kind::PipelineFile => Finding { what, ok: false, detail: error.to_string() },
+        Err(error) => return not_tried(error.to_string()),
+    };
+    let name = "contacts.fields".to_owned();
+    Some(End { role: "database", name, platform: "postgres".into(), findings: vec![finding] })
+}
+
+/// The database that the global options name, if it exists and Wharf has been in it.
+async fn database_with_tables(global: &Global) -> Result<Option<Database>> {
+    let location = DatabaseLocation::from_options(global.database_url())?;
+    if let DatabaseLocation::Private(home) = &location
+        && !private::status(home).await?.exists
+    {
+        return Ok(None);
+    }
+    let db = Database::connect(&location).await?;
+    let exists = async {
+        let row = db.client().await?.query_one("select to_regclass('marts.rfm') is not null", &[]).await?;
+        Ok(row.get::<_, bool>(0))
+    };
+    match exists.await {
+        Ok(true) => Ok(Some(db)),
+        Ok(false) => {
+            db.close().await;
+            Ok(None)
+        }
+        Err(error) => {
+            db.close().await;
+            Err(error)
+        }
+    }
 }
 
 fn show(printer: &Printer, end: &End) {

@@ -6,6 +6,7 @@ use super::pipeline::PlatformSettings;
 use super::tree::Flaw;
 use super::validate::{Seen, Validated};
 use crate::source::registry::Remark;
+use crate::stage::load::fields::Fields;
 use crate::{source, target};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -36,7 +37,8 @@ pub fn check(validated: &Validated) -> Findings {
     rules.different_connections(&file["sources"]);
     rules.earlier(&file["contacts"], "contacts", "created_after", "created_before");
     rules.earlier(&file["orders"], "orders", "placed_after", "placed_before");
-    rules.no_empty_texts(&file["contacts"]);
+    rules.expressions(&file["contacts"]["fields"]);
+    rules.tags(&file["contacts"]["tags"]);
     rules.found
 }
 
@@ -107,14 +109,24 @@ impl Rules<'_> {
         }
     }
 
-    fn no_empty_texts(&mut self, contacts: &Value) {
-        for (name, expression) in contacts["fields"].as_object().into_iter().flatten() {
-            if name.trim().is_empty() || expression.as_str().is_some_and(|text| text.trim().is_empty()) {
-                let hint = "write a property name and an SQL expression: {ltv: \"rfm.monetary\"}";
-                self.flaw(format!("contacts.fields.{name}"), "a field has no name or no expression", hint);
+    fn expressions(&mut self, fields: &Value) {
+        for (name, expression) in fields.as_object().into_iter().flatten() {
+            let Some(expression) = expression.as_str() else { continue };
+            let path = format!("contacts.fields.{name}");
+            if name.trim().is_empty() {
+                self.flaw(
+                    path,
+                    "a field has no name",
+                    "write a property name and an SQL expression: ltv: rfm.monetary",
+                );
+            } else if let Err(error) = Fields::new(&BTreeMap::from([(name.clone(), expression.to_owned())])) {
+                self.flaw(path, error.detail(), error.hint_text().unwrap_or_default());
             }
         }
-        for (index, tag) in contacts["tags"]["always"].as_array().into_iter().flatten().enumerate() {
+    }
+
+    fn tags(&mut self, tags: &Value) {
+        for (index, tag) in tags["always"].as_array().into_iter().flatten().enumerate() {
             if tag.as_str().is_some_and(|tag| tag.trim().is_empty()) {
                 self.flaw(format!("contacts.tags.always[{index}]"), "a tag is empty", "write a word, or leave it out");
             }

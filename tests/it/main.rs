@@ -6,10 +6,11 @@
 mod support;
 
 mod archive;
-mod http;
-mod http_environment;
+mod check;
 mod cli;
 mod error_codes;
+mod http;
+mod http_environment;
 mod leases;
 mod migrations;
 mod private_postgres;
