@@ -71,7 +71,7 @@ pub async fn run(global: &Global, args: Args) -> Result<Exit> {
         (Action::Status, _) => status(global, &location).await,
         (Action::Url, DatabaseLocation::Url(url)) => tell_url(global, url),
         (Action::Url, DatabaseLocation::Private(home)) => url(global, home).await,
-        (Action::Psql { arguments }, _) => psql(&location, &arguments).await,
+        (Action::Psql { arguments }, _) => psql(global, &location, &arguments).await,
     }
 }
 
@@ -249,8 +249,15 @@ pub(super) fn psql_has_the_terminal() -> bool {
 }
 
 /// psql runs as a child, not in our place: this process stands for it among the users of the private server.
-async fn psql(location: &DatabaseLocation, arguments: &[String]) -> Result<Exit> {
-    let db = Database::connect(location).await?;
+async fn psql(global: &Global, location: &DatabaseLocation, arguments: &[String]) -> Result<Exit> {
+    let db = match Database::open(location).await {
+        // Looking does no harm.
+        Err(error) if error.kind() == Kind::DatabaseNewer => {
+            global.printer.warning(error);
+            Database::connect(location).await?
+        }
+        other => other?,
+    };
     let programs = db.with_private(PrivateServer::programs).transpose()?;
     let beside = programs.map(|programs| programs.path("psql")).filter(|path| path.exists());
     let program = beside.unwrap_or_else(|| PathBuf::from("psql"));

@@ -23,9 +23,9 @@ async fn processes_that_start_on_an_empty_machine_make_one_durable_server_and_st
     let statement = "select current_user, current_database(), lower('ŁÓDŹ'),
                      current_setting('fsync'), current_setting('synchronous_commit'),
                      current_setting('listen_addresses'), current_setting('server_encoding'),
-                     current_setting('wharf.nothing', true)";
+                     to_regclass('ops.runs')";
     let answers = tokio::join!(home.sql(statement), home.sql(statement), home.sql(statement));
-    let expected = "wharf|wharf|łódź|on|on||UTF8|";
+    let expected = "wharf|wharf|łódź|on|on||UTF8|ops.runs";
     assert_eq!((answers.0.as_str(), answers.1.as_str(), answers.2.as_str()), (expected, expected, expected));
     assert!(!home.is_running());
 }

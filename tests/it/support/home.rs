@@ -1,6 +1,6 @@
 //! A folder with a private server of its own, for tests that stop, kill and damage it.
 
-use super::postgres::prepare_home;
+use super::postgres::{self, prepare_home};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -25,17 +25,18 @@ impl Home {
 
     /// A home with a database, whose server is not running. Making one takes seconds, so it is made once and copied.
     pub async fn made() -> Self {
-        static SEED: OnceCell<Home> = OnceCell::const_new();
+        static SEED: OnceCell<PathBuf> = OnceCell::const_new();
         let seed = SEED
             .get_or_init(|| async {
-                let seed = Self::empty();
-                prepare_home(seed.path());
-                PrivateServer::join(seed.path()).await.unwrap().leave().await;
+                let seed = postgres::folder().join("seed");
+                std::fs::create_dir(&seed).unwrap();
+                prepare_home(&seed);
+                PrivateServer::join(&seed).await.unwrap().leave().await;
                 seed
             })
             .await;
         let home = Self::empty();
-        let source = seed.path().join("postgres/.");
+        let source = seed.join("postgres/.");
         let copied = Command::new("cp").arg("-a").arg(source).arg(home.path().join("postgres")).status().unwrap();
         assert!(copied.success());
         home

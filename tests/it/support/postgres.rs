@@ -6,10 +6,12 @@
 
 use std::io::Write;
 use std::ops::Deref;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, OnceLock};
 use tokio::sync::OnceCell;
 use wharf::store::private::PrivateServer;
 use wharf::store::{Database, DatabaseLocation};
@@ -53,6 +55,7 @@ pub async fn database() -> TestDatabase {
     static TEMPLATE: OnceCell<String> = OnceCell::const_new();
     let template = TEMPLATE
         .get_or_init(|| async {
+            drop_remains().await;
             let name = fresh_name("template");
             create(&name, "template0").await;
             let db = Database::open(&DatabaseLocation::Url(url_of(&name))).await.unwrap();
@@ -75,8 +78,20 @@ async fn from_template(template: &str) -> TestDatabase {
     create(&name, template).await;
     let url = url_of(&name);
     let db = Database::connect(&DatabaseLocation::Url(url.clone())).await.unwrap();
-    // A copy has the template's rows; what must differ from database to database is made anew.
     TestDatabase { db, url, name }
+}
+
+/// Drops what test programs that have ended left on the server of `DATABASE_URL`; their number is in the name.
+async fn drop_remains() {
+    let (client, connection) = tokio_postgres::connect(server_url(), tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let ours = "select datname::text, split_part(datname, '_', 3) from pg_database where datname ~ $1";
+    for row in client.query(ours, &[&"^wharf_(template|test|empty)_\\d+_\\d+$"]).await.unwrap() {
+        let (name, process): (String, String) = (row.get(0), row.get(1));
+        if Path::new("/proc/self").exists() && !Path::new("/proc").join(process).exists() {
+            client.batch_execute(&format!("drop database if exists {name} with (force)")).await.unwrap();
+        }
+    }
 }
 
 fn fresh_name(kind: &str) -> String {
@@ -116,53 +131,65 @@ fn server_url() -> &'static str {
 }
 
 fn start_server() -> String {
-    let home = tempfile::Builder::new().prefix("wharf-test-").tempdir().unwrap().keep();
+    let home = folder().join("server");
+    std::fs::create_dir(&home).unwrap();
     prepare_home(&home);
-    let path = home.clone();
     // Called from within some test's runtime, so a runtime of its own needs a thread of its own.
     let server = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(PrivateServer::join(&path)).unwrap()
+        runtime.block_on(PrivateServer::join(&home)).unwrap()
     })
     .join()
     .unwrap();
     server.keep().unwrap();
-    watch(&home);
     server.url().replace("/wharf?", "/postgres?")
 }
 
 /// Makes a temporary folder fit for a server that root hands to another user, and the server quick.
 pub fn prepare_home(home: &Path) {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(home, std::fs::Permissions::from_mode(0o711)).unwrap();
+    open_to_pass(home);
     std::fs::create_dir_all(home.join("postgres")).unwrap();
     let mut conf = std::fs::File::create(home.join("postgres/local.conf")).unwrap();
     writeln!(conf, "fsync = off\nsynchronous_commit = off\nfull_page_writes = off\nshared_buffers = '128MB'").unwrap();
     writeln!(conf, "max_connections = 300\nautovacuum_naptime = '1h'").unwrap();
 }
 
+/// The server's user may pass through; temporary folders are closed to all others.
+fn open_to_pass(folder: &Path) {
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o711)).unwrap();
+}
+
+/// A folder of this test program, removed when it ends, however it ends.
+pub fn folder() -> &'static Path {
+    static FOLDER: OnceLock<(PathBuf, Child)> = OnceLock::new();
+    let (folder, _) = FOLDER.get_or_init(|| {
+        let folder = tempfile::Builder::new().prefix("wharf-test-").tempdir().unwrap().keep();
+        open_to_pass(&folder);
+        let watcher = watch(&folder);
+        (folder, watcher)
+    });
+    folder
+}
+
 /// Starts a shell that waits for the end of its input, which is the end of this process, then stops the server and
 /// removes the folder.
-fn watch(home: &Path) {
-    static WATCHER: Mutex<Option<std::process::Child>> = Mutex::new(None);
-    use std::os::unix::process::CommandExt;
+fn watch(folder: &Path) -> Child {
     let script = r#"
         cat > /dev/null
-        pid=$(head -n 1 "$1/postgres/data/postmaster.pid" 2> /dev/null)
+        pid=$(head -n 1 "$1/server/postgres/data/postmaster.pid" 2> /dev/null)
         if [ -n "$pid" ]; then
             kill -QUIT "$pid"
-            while kill -0 "$pid" 2> /dev/null && [ -e "$1/postgres/data/postmaster.pid" ]; do sleep 0.1; done
+            while kill -0 "$pid" 2> /dev/null && [ -e "$1/server/postgres/data/postmaster.pid" ]; do sleep 0.1; done
         fi
         rm -rf "$1"
     "#;
-    let watcher = Command::new("sh")
+    Command::new("sh")
         .args(["-c", script, "watch"])
-        .arg(home)
+        .arg(folder)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .process_group(0)
         .spawn()
-        .unwrap();
-    *WATCHER.lock().unwrap() = Some(watcher);
+        .unwrap()
 }
