@@ -34,6 +34,9 @@ const PASSED_ON: &[&str] = &[
     "load_balance_hosts",
 ];
 
+/// Names and values, in the order given.
+type Parameters = Vec<(String, String)>;
+
 /// A server, a database and how to get in.
 pub(crate) struct Address {
     /// What tokio-postgres needs.
@@ -115,7 +118,7 @@ fn with_defaults(config: &mut Config, given: &[(String, String)]) {
 }
 
 /// The URL without its parameters, if it is a URL, and the parameters.
-fn split(text: &str) -> Result<(Option<String>, Vec<(String, String)>)> {
+fn split(text: &str) -> Result<(Option<String>, Parameters)> {
     if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
         return Ok((None, words(text)?));
     }
@@ -135,7 +138,7 @@ fn split(text: &str) -> Result<(Option<String>, Vec<(String, String)>)> {
 }
 
 /// Reads `name=value name='a value'`, quoted as libpq does.
-fn words(text: &str) -> Result<Vec<(String, String)>> {
+fn words(text: &str) -> Result<Parameters> {
     let mut parameters = Vec::new();
     let mut rest = text.trim_start();
     while !rest.is_empty() {
