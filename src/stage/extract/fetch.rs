@@ -100,6 +100,11 @@ impl Arrivals {
         let gone = || Arrival::Failed(Error::new(Kind::Internal, "the task that asks for pages ended too early"));
         self.receiver.recv().await.unwrap_or_else(gone)
     }
+
+    /// An arrival that is there already.
+    pub fn at_hand(&mut self) -> Option<Arrival> {
+        self.receiver.try_recv().ok()
+    }
 }
 
 /// Begins to ask for pages from `standing` on. `parents` for a list with parents.

@@ -164,14 +164,20 @@ impl StreamWalker<'_> {
         let mut page_open = false;
         self.shown = 0;
         loop {
-            let arrival = tokio::select! {
-                biased;
-                () = self.reading.ctx.stop.cancelled() => {
-                    self.store(state, &mut batch, None).await?;
-                    return Err(Error::new(Kind::Interrupted, format!("stopped while {}", self.reading.place(state)))
-                        .hint("run the command again; it continues where it stopped"));
-                }
-                arrival = arrivals.next() => arrival,
+            let stop = &self.reading.ctx.stop;
+            let arrival = match stop.is_cancelled() {
+                // What has arrived of the page in hand is stored; nothing is waited for.
+                true if page_open => arrivals.at_hand(),
+                true => None,
+                false => tokio::select! {
+                    () = stop.cancelled() => continue,
+                    arrival = arrivals.next() => Some(arrival),
+                },
+            };
+            let Some(arrival) = arrival else {
+                self.store(state, &mut batch, None).await?;
+                return Err(Error::new(Kind::Interrupted, format!("stopped while {}", self.reading.place(state)))
+                    .hint("run the command again; it continues where it stopped"));
             };
             match arrival {
                 Arrival::Page { total } => {

@@ -1,6 +1,7 @@
 //! What tests share.
 
 pub mod convert;
+pub mod fake_shop;
 pub mod home;
 pub mod postgres;
 pub mod staged;
