@@ -107,13 +107,17 @@ async fn open_empty(global: &Global, home: &Path, replace: bool) -> Result<Datab
     if used && !is_ours && !replace {
         db.close().await;
         return Err(Error::new(Kind::Command, "the database that --database-url names holds Wharf's data already")
-            .hint("give the demo a database of its own, leave --database-url out, or let it be emptied with --replace"));
+            .hint(
+                "give the demo a database of its own, leave --database-url out, or let it be emptied with --replace",
+            ));
     }
     db.client().await?.batch_execute(sql::file("demo/reset.sql")?).await?;
     db.migrate().await?;
     let archive = home.join("archive");
     match std::fs::remove_dir_all(&archive) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::from(error).context(archive.display())),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::from(error).context(archive.display()))
+        }
         _ => Ok(db),
     }
 }
@@ -123,7 +127,11 @@ async fn show(global: &Global, db: &Database, sandbox: &Sandbox, archive: &Path,
     let pipeline = pipeline(sandbox, archive)?;
     let shop = sandbox.woocommerce().ok_or_else(|| Error::new(Kind::Internal, "the sandbox has no shop"))?;
     let account = sandbox.salesmanago().ok_or_else(|| Error::new(Kind::Internal, "the sandbox has no account"))?;
-    printer.note(format_args!("the shop answers at {}, the account at {}", sandbox.woocommerce_url(), sandbox.salesmanago_url()));
+    printer.note(format_args!(
+        "the shop answers at {}, the account at {}",
+        sandbox.woocommerce_url(),
+        sandbox.salesmanago_url()
+    ));
 
     let mut rounds = Vec::new();
     for title in ["everything", "about 1 % of the shop has changed", "nothing has changed"] {

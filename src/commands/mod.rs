@@ -94,15 +94,15 @@ pub enum Verb {
     Demo(demo::Args),
     Init(init::Args),
     Check(check::Args),
-    Db(db::Args),
+    Run(run::Args),
     Extract(extract::Args),
     Transform(transform::Args),
-    Run(run::Args),
     Plan(plan::Args),
     Load(load::Args),
     Archive(archive::Args),
     Status(status::Args),
     Rejects(rejects::Args),
+    Db(db::Args),
     Sandbox(sandbox::Args),
     Schema(schema::Args),
 }
@@ -113,15 +113,15 @@ impl Verb {
             Verb::Demo(args) => demo::run(global, args).await,
             Verb::Init(args) => init::run(global, args).await,
             Verb::Check(args) => check::run(global, args).await,
-            Verb::Db(args) => db::run(global, args).await,
-            Verb::Extract(args) => extract::run(global, args).await,
             Verb::Run(args) => run::run(global, args).await,
+            Verb::Extract(args) => extract::run(global, args).await,
             Verb::Transform(args) => transform::run(global, args).await,
             Verb::Plan(args) => plan::run(global, args).await,
             Verb::Load(args) => load::run(global, args).await,
             Verb::Archive(args) => archive::run(global, args).await,
             Verb::Status(args) => status::run(global, args).await,
             Verb::Rejects(args) => rejects::run(global, args).await,
+            Verb::Db(args) => db::run(global, args).await,
             Verb::Sandbox(args) => sandbox::run(global, args).await,
             Verb::Schema(args) => schema::run(global, args).await,
         }
@@ -216,6 +216,21 @@ pub fn parse(arguments: &[OsString]) -> std::result::Result<Cli, Exit> {
 
 /// The first Ctrl-C or SIGTERM asks the stages to stop, the second ends the process.
 async fn watch_signals(global: Global) {
+    use tokio::signal::unix::{SignalKind, signal};
+    // Both listeners live from the beginning, so that a quick second signal is not missed.
+    let (mut interrupt, mut terminate) = match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
+        (Ok(interrupt), Ok(terminate)) => (interrupt, terminate),
+        (Err(error), _) | (_, Err(error)) => {
+            tracing::warn!("signals cannot be watched, Ctrl-C ends at once: {error}");
+            return;
+        }
+    };
+    let mut next_signal = async || {
+        tokio::select! {
+            received = interrupt.recv() => received.is_some(),
+            received = terminate.recv() => received.is_some(),
+        }
+    };
     loop {
         if !next_signal().await {
             return;
@@ -229,18 +244,6 @@ async fn watch_signals(global: Global) {
     global.stop.cancel();
     if next_signal().await {
         std::process::exit(Exit::Stopped as i32);
-    }
-}
-
-/// Waits for Ctrl-C or SIGTERM; false if this system cannot tell.
-async fn next_signal() -> bool {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        return tokio::signal::ctrl_c().await.is_ok();
-    };
-    tokio::select! {
-        received = tokio::signal::ctrl_c() => received.is_ok(),
-        received = terminate.recv() => received.is_some(),
     }
 }
 
