@@ -18,6 +18,7 @@ mod private_postgres;
 mod sandbox_salesmanago;
 mod sandbox_woocommerce;
 mod source_woocommerce;
+mod questions;
 mod schema_docs;
 mod sql_format;
 mod staging;
