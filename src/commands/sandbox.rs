@@ -23,8 +23,7 @@ In another terminal, with the lines that it prints pasted (WOO_URL, WOO_KEY, …
 Looking in and interfering, on the port of any platform:
   curl $WOO_URL/_sandbox/state                      figures per platform
   curl $WOO_URL/_sandbox/requests                   every call made, with counts and times
-  curl -X POST $WOO_URL/_sandbox/change -H 'content-type: application/json' -d '{\"share\": 0.01}'
-                                                    about 1 % of the shop changes; says what
+  curl $WOO_URL/_sandbox/change -d '{\"share\": 0.01}'  about 1 % of the shop changes; says what
   curl -X POST $WOO_URL/_sandbox/reset              everything as in the beginning
 
 Faults, at the call one names (POST to /_sandbox/faults, as JSON):

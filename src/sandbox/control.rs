@@ -14,6 +14,7 @@
 use super::Platform;
 use super::faults::{Fault, Faults};
 use super::requests::Requests;
+use axum::body::Bytes;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
@@ -49,6 +50,11 @@ type Refusal = (StatusCode, Json<Value>);
 
 fn refusal(reason: impl Into<String>) -> Refusal {
     (StatusCode::BAD_REQUEST, Json(json!({ "error": reason.into() })))
+}
+
+/// The body as JSON, whatever its content type says: `curl -d` alone is to do.
+fn json_of(body: &[u8]) -> Result<Value, Refusal> {
+    serde_json::from_slice(body).map_err(|error| refusal(format!("the body is not JSON: {error}")))
 }
 
 async fn state(State(control): State<Control>) -> Json<Value> {
@@ -94,7 +100,8 @@ async fn faults(State(control): State<Control>) -> Json<Value> {
     Json(json!({ "faults": control.faults.report() }))
 }
 
-async fn add_faults(State(control): State<Control>, Json(body): Json<Value>) -> Result<Json<Value>, Refusal> {
+async fn add_faults(State(control): State<Control>, body: Bytes) -> Result<Json<Value>, Refusal> {
+    let body = json_of(&body)?;
     let wanted = match body {
         Value::Array(wanted) => wanted,
         one => vec![one],
@@ -119,7 +126,8 @@ async fn forget_faults(State(control): State<Control>) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-async fn change(State(control): State<Control>, Json(body): Json<Value>) -> Result<Json<Value>, Refusal> {
+async fn change(State(control): State<Control>, body: Bytes) -> Result<Json<Value>, Refusal> {
+    let body = json_of(&body)?;
     let name = match body.get("platform") {
         Some(Value::String(name)) => Some(name.as_str()),
         Some(_) => return Err(refusal("`platform` is a text")),

@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 /// How many calls the list keeps.
-const KEPT_CALLS: usize = 100_000;
+const KEPT_CALLS: usize = 20_000;
 
 /// The name under which a call is counted; put into an answer's extensions by a handler.
 #[derive(Debug, Clone)]

@@ -299,6 +299,11 @@ impl Stock {
         }
     }
 
+    /// Whether the order at a position was begun before an e-mail was typed in.
+    fn lacks_email(&self, index: u64) -> bool {
+        self.status(index) == Status::Draft && Chance::new(self.seed ^ 2, Subject::Buyer, index).per_mille(300)
+    }
+
     fn buyer_person(&self, index: u64, user: Option<u64>) -> Person {
         if let Some(user) = user {
             return Person::new(self.seed, user, "");
@@ -313,7 +318,10 @@ impl Stock {
     pub fn order(&self, index: u64) -> Order {
         let mut chance = Chance::new(self.seed, Subject::Order, index);
         let (user, with_account) = self.buyer(index);
-        let buyer = self.buyer_person(index, user);
+        let mut buyer = self.buyer_person(index, user);
+        if self.lacks_email(index) {
+            buyer.email.clear();
+        }
         let currency = buyer.country.currency;
         let tax = buyer.country.tax;
         let status = self.status(index);
@@ -529,6 +537,17 @@ mod tests {
                 assert!(stock.registered(customer - 1) <= stock.placed(index));
             }
         }
+    }
+
+    #[test]
+    fn some_drafts_lack_an_email() {
+        let stock = stock();
+        let drafts: Vec<Order> = (0..stock.orders())
+            .filter(|index| stock.status(*index) == Status::Draft)
+            .map(|index| stock.order(index))
+            .collect();
+        let without = drafts.iter().filter(|order| order.buyer.email.is_empty()).count();
+        assert!(without > 0 && without * 2 < drafts.len(), "{without} of {}", drafts.len());
     }
 
     #[test]
