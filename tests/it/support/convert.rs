@@ -419,7 +419,9 @@ pub fn olist(data: &Path, folder: &Path, limit: Option<usize>) -> Converted {
     }
 
     let mut tree = Tree::default();
-    let mut customers: HashMap<String, (u64, Value, String, String)> = HashMap::new();
+    /// Id, address, first and last time.
+    type Customer = (u64, Value, String, String);
+    let mut customers: HashMap<String, Customer> = HashMap::new();
     let mut products: HashMap<String, u64> = HashMap::new();
     let mut product_rows = Vec::new();
     let mut converted = Converted::default();
@@ -500,7 +502,7 @@ pub fn olist(data: &Path, folder: &Path, limit: Option<usize>) -> Converted {
     out.flush().unwrap();
 
     let mut out = create(folder, "customers");
-    let mut sorted: Vec<(&String, &(u64, Value, String, String))> = customers.iter().collect();
+    let mut sorted: Vec<(&String, &Customer)> = customers.iter().collect();
     sorted.sort_by_key(|(_, (id, ..))| *id);
     for (unique, (id, billing, first, last)) in sorted {
         write_row(&mut out, &customer_row(*id, &format!("{unique}@customers.example"), billing, first, last));

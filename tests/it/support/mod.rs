@@ -4,6 +4,7 @@ pub mod convert;
 pub mod fake_shop;
 pub mod home;
 pub mod postgres;
+pub mod shop;
 pub mod staged;
 pub mod web;
 
