@@ -112,7 +112,7 @@ async fn a_renamed_category_shows_in_its_products_without_touching_them() {
 
 #[tokio::test]
 async fn about_one_percent_changes_each_named_and_nothing_else_moves() {
-    let shop = Shop::open(Options { customers: 1000, orders: 2000, ..Options::default() }).await;
+    let shop = Shop::open(Options { customers: 500, orders: 1000, ..Options::default() }).await;
     let walk = async |list: &str| {
         let mut rows = std::collections::BTreeMap::new();
         for page in 1.. {
@@ -135,7 +135,7 @@ async fn about_one_percent_changes_each_named_and_nothing_else_moves() {
     {
         assert!(!named(what).is_empty(), "{what}");
     }
-    assert_eq!((named("order placed").len(), named("order status").len()), (8, 12));
+    assert_eq!((named("order placed").len(), named("order status").len()), (4, 6));
 
     let (orders_then, customers_then) = (walk("orders?status=any").await, walk("customers?role=all").await);
     let moved = |before: &std::collections::BTreeMap<u64, Value>, after: &std::collections::BTreeMap<u64, Value>| {

@@ -395,14 +395,27 @@ pub fn olist(data: &Path, folder: &Path, limit: Option<usize>) -> Converted {
     let rows = |name: &str| -> Vec<HashMap<String, String>> {
         csv_of(&file(name)).deserialize().map(|row| row.unwrap()).collect()
     };
-    let english: HashMap<String, String> = rows("product_category_name_translation.csv.zst")
-        .into_iter()
-        .map(|row| (row["product_category_name"].clone(), row["product_category_name_english"].clone()))
-        .collect();
-    let category_of: HashMap<String, String> = rows("olist_products_dataset.csv.zst")
-        .into_iter()
-        .map(|row| (row["product_id"].clone(), row["product_category_name"].clone()))
-        .collect();
+    let pairs = |name: &str, key: &str, value: &str, wanted: &dyn Fn(&csv::StringRecord) -> bool| {
+        let mut reader = csv_of(&file(name));
+        let headers = reader.headers().unwrap().clone();
+        let column = |wanted: &str| headers.iter().position(|name| name == wanted).unwrap();
+        let (key, value) = (column(key), column(value));
+        let mut found: HashMap<String, String> = HashMap::new();
+        for record in reader.records() {
+            let record = record.unwrap();
+            if wanted(&record) {
+                found.insert(record[key].to_owned(), record[value].to_owned());
+            }
+        }
+        found
+    };
+    let all = |_: &csv::StringRecord| true;
+    let translations = "product_category_name_translation.csv.zst";
+    let english = pairs(translations, "product_category_name", "product_category_name_english", &all);
+    let category_of = pairs("olist_products_dataset.csv.zst", "product_id", "product_category_name", &all);
+    // Columns: order_id, payment_sequential, payment_type, …
+    let is_first = |record: &csv::StringRecord| &record[1] == "1";
+    let payments = pairs("olist_order_payments_dataset.csv.zst", "order_id", "payment_type", &is_first);
     let people: HashMap<String, HashMap<String, String>> = rows("olist_customers_dataset.first20000.csv.zst")
         .into_iter()
         .map(|row| (row["customer_id"].clone(), row))
@@ -410,12 +423,6 @@ pub fn olist(data: &Path, folder: &Path, limit: Option<usize>) -> Converted {
     let mut items: HashMap<String, Vec<HashMap<String, String>>> = HashMap::new();
     for row in rows("olist_order_items_dataset.first20000.csv.zst") {
         items.entry(row["order_id"].clone()).or_default().push(row);
-    }
-    let mut payments: HashMap<String, String> = HashMap::new();
-    for row in rows("olist_order_payments_dataset.csv.zst") {
-        if row["payment_sequential"] == "1" {
-            payments.insert(row["order_id"].clone(), row["payment_type"].clone());
-        }
     }
 
     let mut tree = Tree::default();
