@@ -21,7 +21,6 @@ mod sandbox_salesmanago;
 mod sandbox_woocommerce;
 mod sandbox_woocommerce_auth;
 mod sandbox_woocommerce_changes;
-mod source_woocommerce;
 mod schema_docs;
 mod source_woocommerce;
 mod sql_format;
