@@ -219,6 +219,26 @@ async fn records_repeated_on_later_pages_end_as_the_shop_has_them() {
 }
 
 #[tokio::test]
+async fn a_page_given_twice_instead_of_the_next_is_asked_for_again_and_deletes_nobody() {
+    let db = support::database().await;
+    let shop = shop_of(vec![customers()], 10, "customers", 35);
+    let mine = connection("shop");
+    shop.at_call(1, Act::PageBefore);
+    let (_, report, result) = extract(&db, &mine, &shop).await;
+    result.unwrap();
+    assert_eq!(report.total().retried, 1);
+    assert_eq!(live(&db, "shop", "customers").await, at_shop(&shop, "customers"));
+    // A cache that never gives the right page must not make a page of customers vanish.
+    shop.take_asked();
+    (1..=3).for_each(|call| shop.at_call(call, Act::PageBefore));
+    let (_, report, result) = extract(&db, &mine, &shop).await;
+    result.unwrap();
+    let counts = report.total();
+    assert_eq!((counts.retried, counts.incomplete, counts.deleted), (2, 10, 0));
+    assert_eq!(live(&db, "shop", "customers").await, at_shop(&shop, "customers"));
+}
+
+#[tokio::test]
 async fn the_watermark_believes_no_stamp_from_the_future() {
     let db = support::database().await;
     let shop = shop_of(vec![orders()], 10, "orders", 3);

@@ -10,6 +10,7 @@ mod check;
 mod cli;
 mod error_codes;
 mod extract;
+mod extract_woocommerce;
 mod http;
 mod http_environment;
 mod leases;

@@ -104,6 +104,12 @@ pub struct WalkState {
     pub compare: bool,
     /// How many keys are noted.
     pub seen: u64,
+    /// How many records came without a key.
+    #[serde(default)]
+    pub keyless: u64,
+    /// How many records the list has by the platform's latest word, where it gives one.
+    #[serde(default)]
+    pub total: Option<u64>,
     /// How many rows were not marked deleted when it began; for the guard.
     pub live: u64,
     /// How many it has marked deleted, list by list.
@@ -128,6 +134,8 @@ impl WalkState {
             newest: None,
             compare: false,
             seen: 0,
+            keyless: 0,
+            total: None,
             live: 0,
             deleted: 0,
             pages: 0,

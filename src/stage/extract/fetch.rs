@@ -13,10 +13,12 @@ use crate::{Error, Result};
 use bytes::Bytes;
 use futures::StreamExt;
 use serde::de::IgnoredAny;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinSet;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Lots in the channel.
 const AHEAD: usize = 2;
@@ -29,6 +31,9 @@ const TRIES: u32 = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// No platform makes us wait longer than this within a walk; it is continued later instead.
 const LONGEST_PAUSE: Duration = Duration::from_secs(120);
+/// How often a page that holds nothing but the records of the page before it is asked for again. A cache may have given
+/// the wrong page; or the list is short of one, and the source went back on purpose.
+const REPEATED_TRIES: u32 = 2;
 /// So many parents in a row whose lists are refused are no coincidence.
 const REFUSED_IN_A_ROW: u32 = 3;
 
@@ -116,7 +121,7 @@ pub fn start(
     parents: Option<Parents>,
 ) -> Arrivals {
     let (sender, receiver) = channel(AHEAD);
-    let fetch = Fetch { source, stream, walk, parents, sender, refused: 0 };
+    let fetch = Fetch { source, stream, walk, parents, sender, refused: 0, page_before: HashSet::new() };
     let mut task = JoinSet::new();
     task.spawn(fetch.run(standing));
     Arrivals { receiver, _task: task }
@@ -129,6 +134,15 @@ struct Fetch {
     parents: Option<Parents>,
     sender: Sender<Arrival>,
     refused: u32,
+    /// Hashes of the keys of the page before, in this list.
+    page_before: HashSet<u64>,
+}
+
+/// A page that was read to its end.
+struct Read {
+    next: Next,
+    /// Hashes of its keys.
+    keys: HashSet<u64>,
 }
 
 /// Why a page did not come to its end.
@@ -194,6 +208,7 @@ impl Fetch {
 
     /// Where to go after the end of a list.
     async fn after_list(&mut self) -> Result<Standing, Broken> {
+        self.page_before.clear();
         let parent = match &mut self.parents {
             Some(parents) => parents.next().await.map_err(Broken::Failed)?,
             None => None,
@@ -201,13 +216,24 @@ impl Fetch {
         Ok(Standing { complete: parent.is_none(), parent, position: Position::Null })
     }
 
-    async fn page_with_tries(&self, standing: &Standing) -> Result<Next, Broken> {
+    async fn page_with_tries(&mut self, standing: &Standing) -> Result<Next, Broken> {
         let mut pause = FIRST_PAUSE;
-        let mut tries = 1;
+        let (mut tries, mut repeated) = (1, 0);
         loop {
             let error = match self.page(standing).await {
-                Err(Broken::InBody(error)) if tries < TRIES && error.kind().is_retryable() => error,
-                result => return result,
+                Ok(read) if repeated < REPEATED_TRIES && self.is_page_before(&read) => {
+                    repeated += 1;
+                    Error::new(Kind::Protocol, "the page holds the records of the page before it")
+                }
+                Ok(read) => {
+                    self.page_before = read.keys;
+                    return Ok(read.next);
+                }
+                Err(Broken::InBody(error)) if tries < TRIES && error.kind().is_retryable() => {
+                    tries += 1;
+                    error
+                }
+                Err(broken) => return Err(broken),
             };
             let wait = error.wait().unwrap_or(pause.mul_f64(rand::random_range(0.5..1.0)));
             if wait > LONGEST_PAUSE {
@@ -216,12 +242,15 @@ impl Fetch {
             self.send(Arrival::Again(error)).await?;
             tokio::time::sleep(wait).await;
             pause *= 2;
-            tries += 1;
         }
     }
 
+    fn is_page_before(&self, read: &Read) -> bool {
+        !read.keys.is_empty() && read.keys.is_subset(&self.page_before)
+    }
+
     /// Asks for one page and hands its records over.
-    async fn page(&self, standing: &Standing) -> Result<Next, Broken> {
+    async fn page(&self, standing: &Standing) -> Result<Read, Broken> {
         let request = PageRequest {
             stream: &self.stream,
             walk: &self.walk,
@@ -237,6 +266,7 @@ impl Fetch {
         let mut records = 0;
         let mut lot = Vec::new();
         let mut lot_bytes = 0;
+        let mut keys = HashSet::new();
         let ended = loop {
             match page.records.next().await {
                 None => break Ok(()),
@@ -245,6 +275,9 @@ impl Fetch {
                     let received = self.receive(raw, standing);
                     records += 1;
                     lot_bytes += received.len();
+                    if let Received::Record(record) = &received {
+                        keys.insert(xxh3_64(record.key.as_bytes()));
+                    }
                     lot.push(received);
                 }
             }
@@ -258,7 +291,8 @@ impl Fetch {
             self.send(Arrival::Lot(lot)).await?;
         }
         ended?;
-        self.source.next(&request, &page.meta, records).map_err(Broken::Failed)
+        let next = self.source.next(&request, &page.meta, records).map_err(Broken::Failed)?;
+        Ok(Read { next, keys })
     }
 
     fn receive(&self, raw: Bytes, standing: &Standing) -> Received {

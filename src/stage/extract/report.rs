@@ -63,6 +63,8 @@ pub struct Counts {
     pub retried: u64,
     /// Parents whose lists the platform refused.
     pub lists_refused: u64,
+    /// Records that the shop counts and has not given in a walk that was to find deletions, which therefore found none.
+    pub incomplete: u64,
     /// Keys on the shop's list that have never landed.
     pub not_landed: u64,
 }
@@ -77,6 +79,7 @@ impl AddAssign for Counts {
         self.deleted += more.deleted;
         self.retried += more.retried;
         self.lists_refused += more.lists_refused;
+        self.incomplete += more.incomplete;
         self.not_landed += more.not_landed;
     }
 }

@@ -183,6 +183,7 @@ impl StreamWalker<'_> {
                 Arrival::Page { total } => {
                     in_page = 0;
                     page_open = true;
+                    state.total = total.or(state.total);
                     if let (None, Some(total)) = (&self.reading.stream.parent, total) {
                         self.meter.set_total(shown_before + total);
                     }
@@ -249,6 +250,7 @@ impl StreamWalker<'_> {
             let keys: Vec<&str> = batch.records.iter().map(|record| record.key.as_str()).collect();
             after.seen += self.reading.keys.note(&tx, &keys).await?;
         }
+        after.keyless += batch.rejects.len() as u64;
         let mut counts = self.counts;
         counts.read += received;
         if after.walk == Walk::Keys {
@@ -306,7 +308,12 @@ impl StreamWalker<'_> {
         if whole {
             let comparison = self.reading.keys.compare(&tx).await?;
             guarded = self.reading.check_count(&tx, state).await?.and(self.reading.guard_whole(comparison, state.seen));
-            if guarded.is_ok() && comparison.unseen > 0 {
+            let missing = state.total.unwrap_or(0).saturating_sub(state.seen + state.keyless);
+            if missing > 0 {
+                // A page may have been given twice instead of another; the next walk will tell.
+                counts.incomplete += missing;
+                self.meter.note(&format!("{missing} records of the list were not given; none is marked deleted"));
+            } else if guarded.is_ok() && comparison.unseen > 0 {
                 counts.deleted += self.reading.keys.mark_unseen(&tx).await?;
             }
             if guarded.is_ok() && state.walk == Walk::Keys {

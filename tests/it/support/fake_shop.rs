@@ -38,6 +38,8 @@ pub enum Act {
     Change(Box<dyn FnOnce(&mut Lists) + Send>),
     /// Something happens to the database before the shop answers.
     Sql(Database, String),
+    /// The answer is that of the call before, whatever was asked.
+    PageBefore,
     /// The page also holds this.
     Extra(Vec<&'static str>),
 }
@@ -61,6 +63,7 @@ pub struct FakeShop {
     lists: Mutex<Lists>,
     asked: Mutex<Vec<Asked>>,
     script: Mutex<HashMap<usize, Act>>,
+    last_page: Mutex<Vec<Bytes>>,
 }
 
 /// A list of orders that the platform filters by change.
@@ -109,6 +112,7 @@ impl FakeShop {
             lists: Mutex::default(),
             asked: Mutex::default(),
             script: Mutex::default(),
+            last_page: Mutex::default(),
         })
     }
 
@@ -197,7 +201,7 @@ impl Source for FakeSource {
             asked.len() - 1
         };
         let act = self.0.script.lock().unwrap().remove(&call);
-        let (mut cut, mut extra) = (None, Vec::new());
+        let (mut cut, mut extra, mut repeat) = (None, Vec::new(), false);
         match act {
             None => {}
             Some(Act::Cut(records, kind)) => cut = Some((records, kind)),
@@ -205,6 +209,7 @@ impl Source for FakeSource {
             Some(Act::Stop(stop)) => stop.cancel(),
             Some(Act::Change(change)) => change(&mut self.0.lists()),
             Some(Act::Sql(db, statement)) => db.client().await?.batch_execute(&statement).await?,
+            Some(Act::PageBefore) => repeat = true,
             Some(Act::Extra(records)) => extra = records,
         }
         // A page begins after a key, so that a list that shrinks leaves nothing out.
@@ -220,6 +225,11 @@ impl Source for FakeSource {
             .map(|(id, row)| Ok(if *request.walk == Walk::Keys { format!("{{\"id\":{id}}}").into() } else { row.raw }))
             .chain(extra.into_iter().map(|raw| Ok(Bytes::from_static(raw.as_bytes()))))
             .collect();
+        let mut last_page = self.0.last_page.lock().unwrap();
+        if repeat {
+            records = last_page.iter().cloned().map(Ok).collect();
+        }
+        *last_page = records.iter().flatten().cloned().collect();
         if let Some((kept, kind)) = cut {
             records.truncate(kept);
             records.push(Err(Error::new(kind, "the body ended in the middle")));

@@ -1,0 +1,350 @@
+//! Extract from end to end: an emulated WooCommerce shop over HTTP, staging in Postgres, and the program killed in between.
+
+use crate::support::fake_shop::{Stored, pipeline, stored};
+use crate::support::home::kill_9;
+use crate::support::{self, TestDatabase};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, HashMap};
+use std::process::{Child, Command, Output, Stdio};
+use tokio_util::sync::CancellationToken;
+use wharf::config::pipeline::Connection;
+use wharf::progress::Progress;
+use wharf::sandbox::woocommerce::{CONSUMER_KEY, CONSUMER_SECRET, Entity, Options as ShopOptions};
+use wharf::sandbox::{Fault, FaultKind, Platform, Sandbox, SandboxOptions};
+use wharf::source::registry;
+use wharf::stage::Context;
+use wharf::stage::extract::{self, ExtractReport};
+use wharf::store::{Database, Outcome, Run};
+use wharf::{Kind, Result};
+
+const ORDERS: &str = "/wp-json/wc/v3/orders";
+
+/// Which list of the shop lands in which table.
+const TABLES: [(&str, Entity); 6] = [
+    ("categories", Entity::Categories),
+    ("products", Entity::Products),
+    ("variations", Entity::Variations),
+    ("customers", Entity::Users),
+    ("orders", Entity::Orders),
+    ("refunds", Entity::Refunds),
+];
+
+async fn sandbox() -> Sandbox {
+    let options = ShopOptions { customers: 120, orders: 400, ..ShopOptions::small() };
+    Sandbox::start(SandboxOptions { woocommerce: Some(options), ..SandboxOptions::default() }).await.unwrap()
+}
+
+fn connection(sandbox: &Sandbox) -> Connection {
+    serde_json::from_value(json!({
+        "connection": "shop", "platform": "woocommerce", "base_url": sandbox.woocommerce_url(),
+        "consumer_key": CONSUMER_KEY, "consumer_secret": CONSUMER_SECRET, "per_page": 50, "compare_keys_every": "0s",
+    }))
+    .unwrap()
+}
+
+async fn extract(db: &Database, sandbox: &Sandbox) -> (i64, ExtractReport, Result<()>) {
+    let mine = connection(sandbox);
+    let run = Run::begin(db, "shop-crm", "extract").await.unwrap();
+    let (progress, stop) = (Progress::silent(), CancellationToken::new());
+    let context = Context { db: db.clone(), run: run.clone(), progress, stop };
+    let source = registry::build(&mine).unwrap();
+    let (report, result) = extract::run_with(&context, &pipeline(), &mine, source, &extract::Options::default()).await;
+    run.finish(Outcome::Done, None).await.unwrap();
+    (run.id, report, result)
+}
+
+async fn all_stored(db: &Database) -> BTreeMap<&'static str, BTreeMap<String, Stored>> {
+    let mut tables = BTreeMap::new();
+    for (table, _) in TABLES {
+        tables.insert(table, stored(db, "shop", table).await);
+    }
+    tables
+}
+
+fn change(sandbox: &Sandbox, request: &Value) -> Value {
+    sandbox.woocommerce().unwrap().change(request).unwrap()
+}
+
+/// Every row of the shop is in staging, and staging holds nothing else as live.
+async fn assert_staging_is_the_shop(db: &Database, sandbox: &Sandbox) {
+    let shop = sandbox.woocommerce().unwrap();
+    for (table, entity) in TABLES {
+        let rows = stored(db, "shop", table).await;
+        let live: Vec<_> = rows.iter().filter(|(_, row)| !row.deleted).collect();
+        let at_shop: usize = shop.counts(entity).values().sum();
+        assert_eq!(live.len(), at_shop, "{table}: {:?}", shop.counts(entity));
+        for (key, row) in live {
+            let there = shop.row(entity, key.parse().unwrap());
+            let there = there.unwrap_or_else(|| panic!("{table} {key} is not at the shop"));
+            for field in ["status", "name", "email", "billing", "date_modified_gmt", "meta_data", "type", "parent"] {
+                assert_eq!(row.payload.get(field), there.get(field), "{table} {key} {field}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_shop_is_read_whole_and_the_second_run_writes_nothing() {
+    let (db, sandbox) = (support::database().await, sandbox().await);
+    let (_, report, result) = extract(&db, &sandbox).await;
+    result.unwrap();
+    assert_staging_is_the_shop(&db, &sandbox).await;
+    assert_eq!(report.total().calls + 1, sandbox.requests().total(), "calls are counted, but for that of `prepare`");
+    let before = all_stored(&db).await;
+    let (_, report, result) = extract(&db, &sandbox).await;
+    result.unwrap();
+    let counts = report.total();
+    assert_eq!((counts.landed.new, counts.landed.changed, counts.deleted, counts.not_landed), (0, 0, 0, 0));
+    assert!(all_stored(&db).await == before, "an unchanged row was written");
+}
+
+#[tokio::test]
+async fn what_changes_at_the_shop_is_found_and_remembers_the_run() {
+    let (db, sandbox) = (support::database().await, sandbox().await);
+    extract(&db, &sandbox).await.2.unwrap();
+    let before = all_stored(&db).await;
+    change(&sandbox, &json!({"advance_seconds": 3600}));
+    let changes = sandbox.woocommerce().unwrap().change_about(0.05, 7);
+    change(&sandbox, &json!({"vanish": {"entity": "orders", "id": first_key(&before["orders"])}}));
+    let (run, report, result) = extract(&db, &sandbox).await;
+    result.unwrap();
+    assert_staging_is_the_shop(&db, &sandbox).await;
+    assert!(!changes.is_empty() && report.total().deleted >= 2, "{:?}", report.total());
+    let after = all_stored(&db).await;
+    let (mut of_run, mut unchanged) = (0, 0);
+    for (table, rows) in &after {
+        for (key, row) in rows {
+            match before[table].get(key) {
+                Some(old) if old == row => unchanged += 1,
+                _ => {
+                    of_run += 1;
+                    assert_eq!(row.run_id, run, "{table} {key}");
+                }
+            }
+        }
+    }
+    assert!(of_run > 0 && unchanged > of_run, "{of_run} rows written, {unchanged} left alone");
+}
+
+fn first_key(rows: &BTreeMap<String, Stored>) -> u64 {
+    rows.keys().map(|key| key.parse().unwrap()).min().unwrap()
+}
+
+#[tokio::test]
+async fn odd_records_of_a_shop_lose_nothing() {
+    let (db, sandbox) = (support::database().await, sandbox().await);
+    let shop = sandbox.woocommerce().unwrap();
+    let raw = |id: u64, text: &str| {
+        change(&sandbox, &json!({"raw": {"entity": "orders", "id": id, "text": text}}));
+    };
+    let order = |id: u64, name: &str| {
+        let mut order = shop.row(Entity::Orders, id).unwrap();
+        order["billing"]["first_name"] = json!("NAME");
+        order.to_string().replace("NAME", name)
+    };
+    extract(&db, &sandbox).await.2.unwrap();
+    let first = first_key(&stored(&db, "shop", "orders").await);
+    drop(db);
+
+    let db = support::database().await;
+    raw(first, &order(first, r"nul \u0000 and half \ud83d a pair"));
+    raw(first + 1, r#"{"number":"no id","billing":{}}"#);
+    raw(first + 2, &order(first + 2, "x").replacen('{', r#"{"huge":1e999999,"#, 1));
+    let (_, report, result) = extract(&db, &sandbox).await;
+    result.unwrap();
+    let landed = report.total().landed;
+    assert_eq!((landed.altered, landed.rejected), (1, 2), "{landed:?}");
+    let rows = stored(&db, "shop", "orders").await;
+    let name = &rows[&first.to_string()].payload["billing"]["first_name"];
+    assert_eq!(name, &json!("nul \u{fffd} and half \u{fffd} a pair"));
+    assert_eq!(rows.len(), shop.counts(Entity::Orders).values().sum::<usize>() - 2);
+    let client = db.client().await.unwrap();
+    let statement = "select code, source_key, raw from staging.rejects order by code";
+    let rejects = client.query(statement, &[]).await.unwrap();
+    let codes: Vec<&str> = rejects.iter().map(|row| row.get(0)).collect();
+    assert_eq!(codes, ["altered", "no-key", "not-storable"]);
+    assert_eq!(rejects[1].get::<_, &[u8]>(2), br#"{"number":"no id","billing":{}}"#);
+    assert_eq!(rejects[2].get::<_, &str>(1), (first + 2).to_string());
+}
+
+#[tokio::test]
+async fn a_shop_that_stumbles_is_read_whole_all_the_same() {
+    let (db, sandbox) = (support::database().await, sandbox().await);
+    sandbox.fault(Fault::new(FaultKind::Cut, ORDERS).after(1));
+    sandbox.fault(Fault::new(FaultKind::TruncatedJson, ORDERS).after(3));
+    sandbox.fault(Fault::new(FaultKind::Error, ORDERS).after(4));
+    sandbox.fault(Fault::new(FaultKind::Throttle, "/wp-json/wc/v3/products").retry_after("0"));
+    sandbox.fault(Fault::new(FaultKind::Notices, "/wp-json/wc/v3/products/categories"));
+    sandbox.fault(Fault::new(FaultKind::Drop, "/wp-json/wc/v3/customers").after(1));
+    sandbox.fault(Fault::new(FaultKind::DuplicatePage, ORDERS).after(7));
+    extract(&db, &sandbox).await.2.unwrap();
+    sandbox.clear_faults();
+    extract(&db, &sandbox).await.2.unwrap();
+    assert_staging_is_the_shop(&db, &sandbox).await;
+}
+
+#[tokio::test]
+async fn a_shop_that_answers_html_is_named_and_what_has_landed_stays() {
+    let (db, sandbox) = (support::database().await, sandbox().await);
+    sandbox.fault(Fault::new(FaultKind::Html, ORDERS).after(3).times(0));
+    let (_, report, result) = extract(&db, &sandbox).await;
+    let error = result.unwrap_err();
+    assert_eq!(error.kind(), Kind::NotJson);
+    assert!(error.detail().starts_with("shop-crm: reading shop/orders (everything), page 4: "), "{error}");
+    assert_eq!(stored(&db, "shop", "orders").await.len(), 150);
+    assert!(!stored(&db, "shop", "refunds").await.is_empty(), "the streams after it: {report:?}");
+    sandbox.clear_faults();
+    extract(&db, &sandbox).await.2.unwrap();
+    assert_staging_is_the_shop(&db, &sandbox).await;
+}
+
+#[tokio::test]
+async fn an_empty_answer_deletes_nobody() {
+    let (db, sandbox) = (support::database().await, sandbox().await);
+    extract(&db, &sandbox).await.2.unwrap();
+    sandbox.fault(Fault::new(FaultKind::EmptyPage, "/wp-json/wc/v3/customers").times(0));
+    let error = extract(&db, &sandbox).await.2.unwrap_err();
+    assert_eq!(error.kind(), Kind::Guard);
+    sandbox.clear_faults();
+    assert_staging_is_the_shop(&db, &sandbox).await;
+}
+
+/// The program with a pipeline file for the shop.
+struct Program {
+    db: TestDatabase,
+    folder: tempfile::TempDir,
+}
+
+impl Program {
+    async fn new(sandbox: &Sandbox) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = format!(
+            "name: shop-crm\n\
+             sources:\n\
+             \x20 - connection: shop\n\
+             \x20   platform: woocommerce\n\
+             \x20   base_url: {}\n\
+             \x20   auth: basic\n\
+             \x20   consumer_key: {CONSUMER_KEY}\n\
+             \x20   consumer_secret: {CONSUMER_SECRET}\n\
+             \x20   per_page: 20\n\
+             target:\n\
+             \x20 account: crm\n\
+             \x20 platform: salesmanago\n\
+             \x20 base_url: http://127.0.0.1:9\n\
+             \x20 client_id: a\n\
+             \x20 api_key: b\n\
+             \x20 api_secret: c\n\
+             \x20 owner: owner@shop.example\n",
+            sandbox.woocommerce_url()
+        );
+        std::fs::write(folder.path().join("shop.yaml"), file).unwrap();
+        Self { db: support::database().await, folder }
+    }
+
+    fn start(&self, arguments: &[&str]) -> Child {
+        Command::new(env!("CARGO_BIN_EXE_wharf"))
+            .args(["extract", "shop.yaml"])
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env("DATABASE_URL", &self.db.url)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
+    async fn finish(&self, arguments: &[&str]) -> Output {
+        let child = self.start(arguments);
+        tokio::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap()
+    }
+
+    /// Waits until so many rows have landed in staging.orders.
+    async fn wait_for_orders(&self, wanted: i64) {
+        let client = self.db.client().await.unwrap();
+        let mut ticks = tokio::time::interval(std::time::Duration::from_millis(20));
+        let statement = "select count(*) from staging.orders";
+        while client.query_one(statement, &[]).await.unwrap().get::<_, i64>(0) < wanted {
+            ticks.tick().await;
+        }
+    }
+}
+
+/// How often each page of a walk was asked for.
+fn pages_asked(sandbox: &Sandbox) -> HashMap<String, usize> {
+    let mut pages = HashMap::new();
+    for call in sandbox.requests().calls("woocommerce", ORDERS) {
+        if !call.query.contains("_fields") && !call.query.contains("modified_after") && !call.query.contains("trash") {
+            *pages.entry(call.query).or_default() += 1;
+        }
+    }
+    pages
+}
+
+#[tokio::test]
+async fn a_back_fill_killed_in_the_middle_continues_and_loses_nothing() {
+    let sandbox = sandbox().await;
+    let program = Program::new(&sandbox).await;
+    // The kill finds the program waiting for a page, once early and once late.
+    for landed in [40, 200] {
+        let seen = pages_asked(&sandbox).len() as u64;
+        let wanted = landed / 20 - seen.min(landed / 20);
+        sandbox.fault(Fault { delay_ms: 3_600_000, ..Fault::new(FaultKind::Slow, ORDERS).after(wanted) });
+        let mut child = program.start(&[]);
+        program.wait_for_orders(landed as i64).await;
+        kill_9(child.id() as i32);
+        child.wait().unwrap();
+        sandbox.clear_faults();
+    }
+    let output = program.finish(&["--json"]).await;
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let pages = pages_asked(&sandbox);
+    let asked_again = pages.values().filter(|&&times| times > 1).count();
+    assert!(pages.len() >= 19, "{pages:?}");
+    assert!(asked_again <= 2, "more than the page in hand was read again: {pages:?}");
+    assert_staging_is_the_shop(&program.db, &sandbox).await;
+    let client = program.db.client().await.unwrap();
+    let rows = client.query("select outcome from ops.runs order by run_id", &[]).await.unwrap();
+    let outcomes: Vec<&str> = rows.iter().map(|row| row.get(0)).collect();
+    assert_eq!(outcomes, ["died", "died", "done"]);
+
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["connections"][0]["connection"], json!("shop"));
+    assert_eq!(report["total"]["rejected"], json!(0));
+    assert!(report["total"]["new"].as_u64() > Some(100), "{report}");
+}
+
+#[tokio::test]
+async fn the_command_tells_what_it_did_and_ends_with_the_right_code() {
+    let sandbox = sandbox().await;
+    let program = Program::new(&sandbox).await;
+    let output = program.finish(&[]).await;
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let line = stdout.lines().find(|line| line.starts_with("shop/orders ")).unwrap();
+    let cells: Vec<&str> = line.split_whitespace().collect();
+    assert!(
+        cells[1].parse::<u64>().unwrap() > 300 && cells[1] == cells[2] && cells.last() == Some(&"everything"),
+        "{line}"
+    );
+
+    // A reject is exit code 3.
+    change(&sandbox, &json!({"raw": {"entity": "categories", "id": 999_999, "text": "{\"name\":\"no id\"}"}}));
+    let output = program.finish(&["--stream", "categories"]).await;
+    assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+
+    // A shop that is down is exit code 4, with the place named.
+    sandbox.fault(Fault::new(FaultKind::Html, "/wp-json/wc/v3/customers").times(0));
+    let output = program.finish(&["--stream", "customers"]).await;
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(4), "{stderr}");
+    assert!(stderr.contains("error[WH-304]: shop-crm: reading shop/customers (everything), page 1: "), "{stderr}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("everything [WH-304]"));
+
+    let output = program.finish(&["--connection", "other"]).await;
+    assert_eq!(output.status.code(), Some(2));
+    let output = program.finish(&["--stream", "oders"]).await;
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("it has: categories"));
+}
