@@ -10,29 +10,32 @@ use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
 Examples:
-  wharf sandbox --small                   a shop of 700 orders and an empty account, until Ctrl-C
-  wharf sandbox --orders 1000000          starts at once and takes no memory: rows are made when they are read
-  wharf sandbox --load ./my-shop          a shop from ./my-shop/{customers,orders,products,categories,
-                                          variations,refunds}.ndjson, one row of its API per line
-  wharf sandbox woocommerce --no-as-tls   keys only by OAuth 1.0a, as a shop on plain http wants it
+  wharf sandbox --small                  a shop of 700 orders, an empty account, until Ctrl-C
+  wharf sandbox --orders 1000000         starts in seconds, takes no memory to speak of:
+                                         rows are made when they are read
+  wharf sandbox --load ./my-shop         a shop from files (see --load)
+  wharf sandbox woocommerce --no-as-tls  keys by OAuth 1.0a alone, as on plain http
 
 In another terminal, with the lines that it prints pasted (WOO_URL, WOO_KEY, …):
-  wharf init woocommerce salesmanago -o try.yaml    and put ${WOO_URL} and ${SM_URL} in as base_url
+  wharf init woocommerce salesmanago -o try.yaml
+                                         and put ${WOO_URL} and ${SM_URL} in as base_url
   wharf run try.yaml
 
 Looking in and interfering, on the port of any platform:
-  curl $WOO_URL/_sandbox/state                      figures per platform
-  curl $WOO_URL/_sandbox/requests                   every call made, with counts and times
-  curl $WOO_URL/_sandbox/change -d '{\"share\": 0.01}'  about 1 % of the shop changes; says what
-  curl -X POST $WOO_URL/_sandbox/reset              everything as in the beginning
+  curl $WOO_URL/_sandbox/state           figures per platform
+  curl $WOO_URL/_sandbox/requests        every call made, with counts and times
+  curl $WOO_URL/_sandbox/change -d '{\"share\": 0.01}'
+                                         about 1 % of the shop changes; says what
+  curl -X POST $WOO_URL/_sandbox/reset   everything as in the beginning
 
-Faults, at the call one names (POST to /_sandbox/faults, as JSON):
+Faults, at the call one names (curl $WOO_URL/_sandbox/faults -d '…'):
   {\"path\": \"/wp-json/wc/v3/orders\", \"kind\": \"throttle\", \"retry_after\": \"5\", \"after\": 2}
   {\"path\": \"/wp-json/wc/v3/orders\", \"kind\": \"cut\", \"query\": \"page=3\"}
-  {\"platform\": \"salesmanago\", \"path\": \"/api/contact/batchupsertv2\", \"kind\": \"lost\", \"times\": 1}
-  kinds: throttle, error, maintenance, status, slow, cut, drop, lost, html, duplicate_page, empty_page,
-         truncated_json, notices
-  where: platform, path (* stands for anything), method, query; when: after, every, times (0: for ever)";
+  {\"path\": \"/api/contact/batchupsertv2\", \"kind\": \"lost\"}
+  kinds: throttle, error, maintenance, status, slow, cut, drop, lost, html,
+         duplicate_page, empty_page, truncated_json, notices
+  where: platform, path (* stands for anything), method, query
+  when:  after, every, times (0: for ever)";
 
 /// Serve emulated platforms on this machine: a shop with a generated stock, a marketing account
 ///
@@ -64,6 +67,9 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["orders", "customers"])]
     small: bool,
     /// Serve a shop from files instead of a generated one
+    ///
+    /// DIR/{customers,orders,products,categories,variations,refunds}.ndjson, one row per line as the shop's API gives it;
+    /// a list whose file is missing is empty.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["orders", "customers", "small"])]
     load: Option<PathBuf>,
     /// The shop's time zone
