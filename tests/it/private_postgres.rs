@@ -102,16 +102,16 @@ async fn a_killed_server_recovers_at_the_next_start_and_has_lost_nothing() {
 async fn what_a_crash_of_the_machine_leaves_does_not_keep_the_server_from_starting() {
     let home = Home::made().await;
     // After a reboot the old number belongs to another program of the same user.
-    let mut other = Command::new("sleep").arg("600").uid(home.owner().0).spawn().unwrap();
+    let mut other = Command::new("sleep").arg("600").uid(home.owner().0).stdout(Stdio::null()).spawn().unwrap();
     let stale = format!("{}\n{}\n1700000000\n5432\n", other.id(), home.postgres().join("data").display());
     std::fs::write(home.postgres().join("data/postmaster.pid"), &stale).unwrap();
     let run = home.postgres().join("run");
     std::fs::write(run.join(".s.PGSQL.5432.lock"), &stale).unwrap();
     std::fs::write(run.join(".s.PGSQL.5432"), "").unwrap();
-    let answer = home.sql("select 1").await;
+    let output = home.output(&["db", "psql", "--", "-XAtc", "select 1"]).await;
     other.kill().unwrap();
     other.wait().unwrap();
-    assert_eq!(answer, "1");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "1\n", "{}", String::from_utf8_lossy(&output.stderr));
     assert!(!home.is_running());
 }
 
