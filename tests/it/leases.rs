@@ -21,6 +21,7 @@ async fn cut_off(db: &TestDatabase, run: i64) {
         .execute(
             "select pg_terminate_backend(pid, 10000) from pg_locks
              where locktype = 'advisory' and objsubid = 1
+                 and database = (select oid from pg_database where datname = current_database())
                  and ((classid::bigint << 32) | objid::bigint) = hashtextextended('wharf run ' || $1::bigint, 0)",
             &[&run],
         )
