@@ -18,6 +18,7 @@ mod migrations;
 mod private_postgres;
 mod questions;
 mod sandbox_real_data;
+mod real_orders;
 mod sandbox_salesmanago;
 mod sandbox_woocommerce;
 mod sandbox_woocommerce_auth;

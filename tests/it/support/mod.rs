@@ -3,6 +3,7 @@
 pub mod convert;
 pub mod fake_shop;
 pub mod home;
+pub mod pipeline;
 pub mod postgres;
 pub mod shop;
 pub mod staged;
