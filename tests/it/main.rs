@@ -14,6 +14,7 @@ mod extract_woocommerce;
 mod http;
 mod http_environment;
 mod leases;
+mod load;
 mod migrations;
 mod private_postgres;
 mod questions;

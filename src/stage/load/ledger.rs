@@ -74,6 +74,13 @@ pub struct Findings {
     pub unclear: Vec<(OpenRecord, String)>,
 }
 
+impl Findings {
+    /// Whether nothing was found out.
+    pub fn is_empty(&self) -> bool {
+        self.present.is_empty() && self.absent.is_empty() && self.unclear.is_empty()
+    }
+}
+
 /// Writes for one target account under its lease.
 pub struct Ledger<'a> {
     /// The database.

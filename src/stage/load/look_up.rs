@@ -100,13 +100,9 @@ impl Load<'_> {
         let is_final = batch.began.elapsed() >= self.patience.grace;
         let (findings, undecided) = self.look(operation, records, is_final).await?;
         Tally::add(&mut self.summary.tally.sent, operation.object, u64::try_from(findings.present.len()).unwrap_or(0));
-        Tally::add(
-            &mut self.summary.tally.held,
-            super::ledger::OUTCOME_UNKNOWN,
-            u64::try_from(findings.unclear.len()).unwrap_or(0),
-        );
         self.ledger.resolve(batch.batch, &batch.pipeline, &findings).await?;
-        self.has_more |= !findings.absent.is_empty() && batch.pipeline == self.settings.pipeline;
+        // They are pending: what is there now is seen to be the same, what is not is sent again, the rest is held.
+        self.has_more |= batch.pipeline == self.settings.pipeline && !findings.is_empty();
         Ok(undecided == 0)
     }
 

@@ -178,10 +178,10 @@ impl Load<'_> {
             self.summary.tally.waiting.clear();
             let contacts = bench.queue(Object::Contact).await?;
             if contacts > 0 || round == 0 {
-                self.in_step("contacts", contacts, async |load: &mut Self| load.contacts(&mut bench).await).await?;
+                self.step(Object::Contact, contacts, &mut bench).await?;
             }
             let orders = bench.queue(Object::Order).await?;
-            self.in_step("events", orders, async |load: &mut Self| load.events(&mut bench).await).await?;
+            self.step(Object::Order, orders, &mut bench).await?;
             // By now most of the time has passed in which a call of an earlier load may still show its work.
             self.settle_all(&mut open).await?;
             if !self.has_more {
@@ -226,17 +226,19 @@ impl Load<'_> {
         Ok(())
     }
 
-    /// Runs a part as a step of the run: its counts are kept however it ends.
-    async fn in_step(
-        &mut self,
-        subject: &str,
-        total: u64,
-        work: impl AsyncFnOnce(&mut Self) -> Result<()>,
-    ) -> Result<()> {
+    /// Goes through a queue as a step of the run: its counts are kept however it ends.
+    async fn step(&mut self, object: Object, total: u64, bench: &mut Bench) -> Result<()> {
+        let subject = match object {
+            Object::Contact => "contacts",
+            Object::Order => "events",
+        };
         let step = self.context.run.step("load", &format!("{}/{subject}", self.settings.target)).await?;
         let before = std::mem::take(&mut self.summary.tally);
         self.meter = self.context.progress.meter(format!("{} {subject}", self.settings.target), Some(total));
-        let result = work(self).await;
+        let result = match object {
+            Object::Contact => self.contacts(bench).await,
+            Object::Order => self.events(bench).await,
+        };
         let tally = std::mem::replace(&mut self.summary.tally, before);
         self.meter.finish(&tally);
         step.finish(json!(tally)).await?;

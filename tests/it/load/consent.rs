@@ -1,0 +1,163 @@
+//! Consent: every combination of what the shop says, what was sent, and what the card shows.
+
+use super::counts;
+use crate::support::canonical::{Shop, contact_id};
+use crate::support::fake_target::Card;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+const STATES: [&str; 3] = ["unknown", "opt_in", "opt_out"];
+/// Moments, in order; a statement or a change of a card happens at one of them.
+const MOMENTS: [&str; 3] = ["2024-01-01T00:00:00Z", "2024-02-01T00:00:00Z", "2024-03-01T00:00:00Z"];
+
+/// A statement: what, and when.
+type Statement = (&'static str, Option<usize>);
+
+/// The rule, written down a second time: `(in, out, kept)`.
+fn expected(shop: Statement, sent: Option<Statement>, card: Option<(bool, usize)>) -> (bool, bool, bool) {
+    let (state, at) = shop;
+    match (state, sent) {
+        ("unknown", _) => (false, false, false),
+        ("opt_out", Some(("opt_out", sent_at))) => (false, at != sent_at, false),
+        ("opt_out", _) => (false, true, false),
+        (_, Some(("opt_out", sent_at))) => (at > sent_at, false, false),
+        (_, Some(("unknown", _))) => (true, false, false),
+        (_, sent) => {
+            let is_news = sent.is_none_or(|(_, sent_at)| at > sent_at);
+            let is_withdrawn_since = card.is_some_and(|(opted_out, changed)| opted_out && at <= Some(changed));
+            (is_news && !is_withdrawn_since, false, is_news && is_withdrawn_since)
+        }
+    }
+}
+
+fn statements() -> Vec<Statement> {
+    let mut statements = vec![("unknown", None)];
+    for state in &STATES[1..] {
+        statements.extend((0..3).map(|moment| (*state, Some(moment))));
+    }
+    statements
+}
+
+fn payload_of((state, at): Statement) -> Value {
+    match at {
+        Some(at) => json!({"state": state, "at": MOMENTS[at].replace('Z', ".000000Z")}),
+        None => json!({"state": state}),
+    }
+}
+
+/// All combinations for one channel, in one load.
+async fn every_combination(channel: &str, force_in: &str, force_out: &str) {
+    let shop = Shop::new(json!({"contacts": {"consent": "all"}})).await;
+    let mut cases = Vec::new();
+    let mut cards = vec![None];
+    for opted_out in [false, true] {
+        cards.extend((0..3).map(|moment| Some((opted_out, moment))));
+    }
+    for (number, said) in statements().into_iter().enumerate() {
+        for (sent_number, sent) in std::iter::once(None).chain(statements().into_iter().map(Some)).enumerate() {
+            for (card_number, card) in cards.iter().enumerate() {
+                cases.push((format!("c{number}-{sent_number}-{card_number}@shop.example"), said, sent, *card));
+            }
+        }
+    }
+    let rows: Vec<(&str, Value)> = cases
+        .iter()
+        .map(|(email, (state, at), ..)| {
+            let mut row = json!({"email_consent": "unknown", "email_consent_at": null, "first_name": "New"});
+            row[format!("{channel}_consent")] = json!(state);
+            row[format!("{channel}_consent_at")] = json!(at.map(|at| MOMENTS[at]));
+            (email.as_str(), row)
+        })
+        .collect();
+    shop.contacts(&rows).await;
+    let mut ledger = String::new();
+    for (email, _, sent, card) in &cases {
+        if let Some(sent) = sent {
+            let mut payload = json!({"email": email, "tags": [], "consent": {"email": {"state": "unknown"},
+                "sms": {"state": "unknown"}}});
+            payload["consent"][channel] = payload_of(*sent);
+            ledger.push_str(&format!(
+                "insert into delivery.ledger (target, object, key, contact_id, payload, state, run_id)
+                 values ('crm', 'contact', '{0}', '{0}', '{payload}', 'acknowledged', 0);",
+                contact_id(email)
+            ));
+        }
+        if let Some((opted_out, changed)) = card {
+            let modified_at: Timestamp = MOMENTS[*changed].parse().unwrap();
+            let card = Card {
+                email_opted_out: *opted_out,
+                sms_opted_out: *opted_out,
+                modified_at: Some(modified_at),
+                ..Card::default()
+            };
+            shop.target.state(|state| state.cards.insert(email.clone(), card));
+        }
+    }
+    shop.change(&ledger).await;
+    let tally = shop.load().await;
+    let requests = shop.target.take_contact_requests();
+    assert_eq!(requests.len(), cases.len(), "everybody has a new name");
+    let mut kept = 0;
+    for (email, said, sent, card) in cases {
+        let (wants_in, wants_out, keeps) = expected(said, sent, card);
+        let request = &requests[&email];
+        let flags = (request[force_in] == true, request[force_out] == true);
+        assert_eq!(flags, (wants_in, wants_out), "the shop says {said:?}, sent was {sent:?}, the card shows {card:?}");
+        let others: Vec<_> = ["forceOptIn", "forceOptOut", "forcePhoneOptIn", "forcePhoneOptOut"]
+            .into_iter()
+            .filter(|name| *name != force_in && *name != force_out)
+            .collect();
+        assert!(others.iter().all(|name| request[name] == false), "the other channel is left alone");
+        kept += u64::from(keeps);
+    }
+    assert!(kept > 0);
+    assert_eq!(tally.opt_outs_kept, kept);
+    assert_eq!(shop.count("delivery.rejects where code = 'opt-out-kept'").await, i64::try_from(kept).unwrap());
+    assert!(tally.rejected.is_empty(), "a note is no reject");
+}
+
+#[tokio::test]
+async fn e_mail_consent_follows_the_table_in_every_combination() {
+    every_combination("email", "forceOptIn", "forceOptOut").await;
+}
+
+#[tokio::test]
+async fn text_message_consent_follows_the_table_in_every_combination() {
+    every_combination("sms", "forcePhoneOptIn", "forcePhoneOptOut").await;
+}
+
+#[tokio::test]
+async fn an_opt_out_that_was_kept_stays_kept_until_a_later_statement() {
+    let shop = Shop::new(json!({})).await;
+    let card =
+        Card { email_opted_out: true, modified_at: Some("2024-06-01T00:00:00Z".parse().unwrap()), ..Card::default() };
+    shop.target.state(|state| state.cards.insert("a@shop.example".into(), card));
+    shop.contact("a@shop.example", json!({})).await;
+    assert_eq!(shop.load().await.opt_outs_kept, 1);
+    assert!(shop.target.state(|state| state.cards["a@shop.example"].email_opted_out));
+    assert_eq!(shop.rejects().await, [("contact".into(), "opt-out-kept".into())]);
+
+    shop.contact("a@shop.example", json!({"city": "Kraków"})).await;
+    assert_eq!(shop.load().await.sent, counts(&[("contacts changed", 1)]));
+    assert!(shop.target.state(|state| state.cards["a@shop.example"].email_opted_out), "still the same statement");
+    assert_eq!(shop.rejects().await.len(), 1, "the note stays as long as the statement");
+
+    // Our own writing has changed the card by now; what the shop says next is later than that.
+    shop.contact("a@shop.example", json!({"email_consent_at": Timestamp::now().to_string()})).await;
+    shop.load().await;
+    assert!(!shop.target.state(|state| state.cards["a@shop.example"].email_opted_out));
+    assert!(shop.rejects().await.is_empty());
+}
+
+#[tokio::test]
+async fn without_check_existing_no_card_is_looked_at() {
+    let shop = Shop::new(json!({})).await;
+    shop.target.state(|state| {
+        state.check_existing = false;
+        state.cards.insert("a@shop.example".into(), Card { email_opted_out: true, ..Card::default() })
+    });
+    shop.contact("a@shop.example", json!({})).await;
+    shop.load().await;
+    assert_eq!(shop.target.state(|state| state.looks), 0);
+    assert!(!shop.target.state(|state| state.cards["a@shop.example"].email_opted_out));
+}
