@@ -1,5 +1,8 @@
 -- The tables that rendering works in: temporary, private to one session, so that rendering itself can be read-only.
 
+-- Every slice is a statement of milliseconds; compiling it takes seconds.
+set jit = off;
+
 -- What is to be looked at, in the order in which it is.
 create temporary table deliver_queue (
     position bigint primary key,

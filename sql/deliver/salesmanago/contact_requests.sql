@@ -50,7 +50,7 @@ moved as (
     left join pg_temp.deliver_verdicts as verdict on verdict.contact_id = successors.successor_id
     group by successors.key
 ),
-based as (
+based as materialized (
     -- What the account holds: the contact's own card, or the one that is to be renamed.
     select
         desired.key,
@@ -73,7 +73,7 @@ based as (
         and ledger.key = coalesce(desired.former_id, desired.key)
     left join moved on moved.key = desired.key
 ),
-judged as (
+judged as materialized (
     select
         based.*,
         case
@@ -120,7 +120,7 @@ statements as (
         on seen.address = lower(coalesce(base ->> 'email', wanted ->> 'email'))
     where step in ('send', 'untag', 'opt_out')
 ),
-wishes as (
+wishes as materialized (
     select
         statements.*,
         state = 'opt_in'
@@ -148,7 +148,7 @@ flags as (
             and not coalesce(stated_at > modified_at, false) as is_kept
     ) as guard
 ),
-decided as (
+decided as materialized (
     select
         judged.*,
         coalesce(email.force_in, false) as email_in,
@@ -183,7 +183,7 @@ decided as (
     left join flags as email on email.key = judged.key and email.channel = 'email'
     left join flags as sms on sms.key = judged.key and sms.channel = 'sms'
 ),
-requests as (
+requests as materialized (
     select
         decided.*,
         case

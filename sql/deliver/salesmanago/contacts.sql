@@ -54,7 +54,7 @@ renames as (
         and not exists (select from canonical.contacts where contacts.contact_id = formers.former_id)
     order by formers.key, formers.moved_at desc, formers.former_id
 ),
-candidates as (
+candidates as materialized (
     select
         candidate.key,
         renames.former_id,
@@ -152,7 +152,7 @@ fields as (
         and field.name is not null
     group by c.contact_id
 ),
-cards as (
+cards as materialized (
     select
         candidate.*,
         contact.contact_id is not null as exists_here,
@@ -201,7 +201,7 @@ cards as (
     left join tags on tags.contact_id = candidate.key
     left join fields on fields.contact_id = candidate.key
 ),
-judged as (
+judged as materialized (
     select
         cards.*,
         case

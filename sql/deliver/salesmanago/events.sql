@@ -30,7 +30,7 @@ with settings as (
         delivery.cut_bytes($1::jsonb #>> '{deliver,location}', 255) as location,
         delivery.cut_bytes($1::jsonb #>> '{deliver,shop_domain}', 255) as shop_domain
 ),
-orders as (
+orders as materialized (
     select orders.*
     from pg_temp.deliver_candidates as candidate
     join canonical.orders on orders.order_id = candidate.key
@@ -85,7 +85,7 @@ contacts as (
         and ledger.key = buyer.contact_id
     left join pg_temp.deliver_verdicts as verdict on verdict.contact_id = buyer.contact_id
 ),
-called_for as (
+called_for as materialized (
     select
         orders.*,
         contacts.address,
@@ -106,7 +106,7 @@ called_for as (
     left join contacts on contacts.contact_id = orders.contact_id
     left join sent on sent.order_id = orders.order_id
 ),
-lines as (
+lines as materialized (
     select
         item.order_id,
         item.line,
@@ -143,7 +143,7 @@ baskets as (
     where id <> ''
     group by order_id
 ),
-judged as (
+judged as materialized (
     select
         called_for.*,
         delivery.cut_list(baskets.ids, ',', 512) as products,
@@ -162,7 +162,7 @@ judged as (
     from called_for
     left join baskets on baskets.order_id = called_for.order_id
 ),
-coded as (
+coded as materialized (
     select
         judged.*,
         case
@@ -189,7 +189,7 @@ coded as (
     from judged
     cross join settings
 ),
-details as (
+details as materialized (
     select
         coded.*,
         delivery.compact(jsonb_build_object(
