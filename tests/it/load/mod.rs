@@ -5,6 +5,7 @@ mod events;
 mod fields;
 mod functions;
 mod moves;
+mod program;
 mod unhappy;
 
 use crate::support::canonical::{Shop, contact_id, order_id};
