@@ -325,7 +325,10 @@ impl Landing {
     /// Writes records, halving what Postgres refuses. Gives the places of those refused alone, each with the reason.
     async fn write(&self, tx: &Transaction<'_>, writes: &[Write<'_>]) -> Result<BTreeMap<usize, String>> {
         let mut refused = BTreeMap::new();
-        let mut waiting = if writes.is_empty() { vec![] } else { vec![0..writes.len()] };
+        let mut waiting = Vec::new();
+        if !writes.is_empty() {
+            waiting.push(0..writes.len());
+        }
         while let Some(range) = waiting.pop() {
             tx.batch_execute("savepoint landing").await?;
             let Err(error) = self.write_all(tx, &writes[range.clone()]).await else {

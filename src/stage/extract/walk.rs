@@ -29,11 +29,11 @@ const BATCH_BYTES: usize = 8 << 20;
 /// How a page ended.
 enum PageEnd {
     /// More pages of the same list follow, or the list has no parent.
-    ListGoesOn,
+    GoesOn,
     /// The list of this parent has been read to its end.
-    ListEnded(Arc<str>),
+    Ended(Arc<str>),
     /// The platform refused the list.
-    ListRefused,
+    Refused,
 }
 
 /// One stream being read: all that does not change on the way.
@@ -203,14 +203,14 @@ impl StreamWalker<'_> {
                 }
                 Arrival::PageEnd { list_ended, next } => {
                     self.counts.pages += u64::from(std::mem::take(&mut page_open));
-                    let end = list_ended.map_or(PageEnd::ListGoesOn, PageEnd::ListEnded);
+                    let end = list_ended.map_or(PageEnd::GoesOn, PageEnd::Ended);
                     self.store(state, &mut batch, Some((end, next))).await?;
                     self.shown = 0;
                 }
                 Arrival::ListRefused { error, next } => {
                     self.counts.lists_refused += 1;
                     self.meter.note(&format!("{}: {error}; left out", self.reading.place(state)));
-                    self.store(state, &mut batch, Some((PageEnd::ListRefused, next))).await?;
+                    self.store(state, &mut batch, Some((PageEnd::Refused, next))).await?;
                     self.shown = 0;
                 }
                 Arrival::Again(error) => {
@@ -270,12 +270,12 @@ impl StreamWalker<'_> {
             after.complete = next.complete;
             if after.compare && after.walk == Walk::Everything {
                 match end {
-                    PageEnd::ListGoesOn => {}
-                    PageEnd::ListEnded(parent) => {
+                    PageEnd::GoesOn => {}
+                    PageEnd::Ended(parent) => {
                         counts.deleted += self.reading.end_list(&tx, &mut after, &parent).await?
                     }
                     // The keys seen are no complete list.
-                    PageEnd::ListRefused => self.reading.forget_list(&tx, &mut after).await?,
+                    PageEnd::Refused => self.reading.forget_list(&tx, &mut after).await?,
                 }
             }
             lists = u64::from(self.reading.stream.parent.is_some() && after.parent != state.parent);
