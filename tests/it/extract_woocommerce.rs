@@ -260,14 +260,19 @@ impl Program {
         tokio::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap()
     }
 
-    /// Waits until so many rows have landed in staging.orders.
-    async fn wait_for_orders(&self, wanted: i64) {
+    /// Waits until the program, which must not end before, has landed so many rows in staging.orders.
+    async fn wait_for_orders(&self, child: &mut Child, wanted: i64) {
         let client = self.db.client().await.unwrap();
-        let mut ticks = tokio::time::interval(std::time::Duration::from_millis(20));
         let statement = "select count(*) from staging.orders";
-        while client.query_one(statement, &[]).await.unwrap().get::<_, i64>(0) < wanted {
-            ticks.tick().await;
+        for _ in 0..6_000 {
+            if client.query_one(statement, &[]).await.unwrap().get::<_, i64>(0) >= wanted {
+                return;
+            }
+            assert!(child.try_wait().unwrap().is_none(), "the program ended before it was killed");
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
+        let _ = child.kill();
+        panic!("{wanted} orders have not landed in two minutes");
     }
 }
 
@@ -292,7 +297,7 @@ async fn a_back_fill_killed_in_the_middle_continues_and_loses_nothing() {
         let wanted = landed / 20 - seen.min(landed / 20);
         sandbox.fault(Fault { delay_ms: 3_600_000, ..Fault::new(FaultKind::Slow, ORDERS).after(wanted) });
         let mut child = program.start(&[]);
-        program.wait_for_orders(landed as i64).await;
+        program.wait_for_orders(&mut child, landed as i64).await;
         kill_9(child.id() as i32);
         child.wait().unwrap();
         sandbox.clear_faults();

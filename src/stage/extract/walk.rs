@@ -271,9 +271,7 @@ impl StreamWalker<'_> {
             if after.compare && after.walk == Walk::Everything {
                 match end {
                     PageEnd::GoesOn => {}
-                    PageEnd::Ended(parent) => {
-                        counts.deleted += self.reading.end_list(&tx, &mut after, &parent).await?
-                    }
+                    PageEnd::Ended(parent) => counts.deleted += self.reading.end_list(&tx, &mut after, &parent).await?,
                     // The keys seen are no complete list.
                     PageEnd::Refused => self.reading.forget_list(&tx, &mut after).await?,
                 }
