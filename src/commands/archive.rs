@@ -14,7 +14,7 @@ Examples:
   duckdb -c \"from 'archive/canonical.orders/snapshot=*/*.parquet'\"
   python -c \"import pyarrow.parquet as p; print(p.read_table('archive/canonical.orders'))\"
 
-Layout: <root>/<entity>/snapshot=<UTC time>/part-00000.parquet and manifest.json beside it; <root>/_latest.json
+Layout: <root>/<entity>/snapshot=<UTC time>/part-00000.parquet and _manifest.json beside it; <root>/_latest.json
 names the current snapshot of every entity. Entities that did not change keep their last snapshot.";
 
 /// Write Parquet snapshots of staging, canonical and marts

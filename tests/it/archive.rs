@@ -64,7 +64,7 @@ impl Folder {
 }
 
 fn read(snapshot: &Path) -> (Manifest, RecordBatch) {
-    let manifest: Manifest = serde_json::from_slice(&std::fs::read(snapshot.join("manifest.json")).unwrap()).unwrap();
+    let manifest: Manifest = serde_json::from_slice(&std::fs::read(snapshot.join("_manifest.json")).unwrap()).unwrap();
     let mut batches = Vec::new();
     let mut schema = None;
     for part in &manifest.parts {
@@ -386,7 +386,7 @@ async fn the_manifest_tells_the_truth_of_every_part() {
     let files: BTreeSet<String> =
         std::fs::read_dir(&snapshot).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     let mut expected: BTreeSet<String> = manifest.parts.iter().map(|part| part.file.clone()).collect();
-    expected.insert("manifest.json".into());
+    expected.insert("_manifest.json".into());
     assert_eq!(files, expected);
     assert!(snapshot.ends_with(format!("snapshot={}", manifest.snapshot)));
 }

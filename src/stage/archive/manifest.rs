@@ -7,14 +7,15 @@ use std::collections::BTreeMap;
 
 /// Version of the two documents below; a reader refuses what it does not know.
 pub(super) const FORMAT: u32 = 1;
-/// The manifest's name in a snapshot's folder.
-pub(super) const MANIFEST: &str = "manifest.json";
+/// The manifest's name in a snapshot's folder. Readers of a whole folder (pyarrow, Spark, pandas) take every file for data
+/// whose name does not begin with an underscore.
+pub(super) const MANIFEST: &str = "_manifest.json";
 /// The list of values that a column's type has no place for, in a snapshot's folder; only there if there are any.
 pub(super) const ODD_VALUES: &str = "_odd-values.jsonl";
 /// The page at the root.
 pub(super) const LATEST: &str = "_latest.json";
 
-/// `manifest.json`: what a snapshot of one entity holds.
+/// `_manifest.json`: what a snapshot of one entity holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     /// Version of this document.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! <root>/_latest.json                                              the current snapshot of every entity
-//! <root>/<entity>/snapshot=<name>/part-00000.parquet, …, manifest.json
+//! <root>/<entity>/snapshot=<name>/part-00000.parquet, …, _manifest.json
 //! <root>/_writing/<database>/<name>/<entity>/…                     a run at work, or what a killed one left
 //! ```
 //!
@@ -404,7 +404,7 @@ mod tests {
         draft.discard().await.unwrap();
         assert_eq!(
             files(&place).await,
-            ["canonical.orders/snapshot=T1/manifest.json", "canonical.orders/snapshot=T1/part-00000.parquet"]
+            ["canonical.orders/snapshot=T1/_manifest.json", "canonical.orders/snapshot=T1/part-00000.parquet"]
         );
         assert!(!place.folder.as_ref().unwrap().join("_writing").exists());
     }
@@ -420,7 +420,7 @@ mod tests {
         assert_eq!(
             files(&place).await,
             [
-                "some/prefix/canonical.orders/snapshot=T1/manifest.json",
+                "some/prefix/canonical.orders/snapshot=T1/_manifest.json",
                 "some/prefix/canonical.orders/snapshot=T1/part-00000.parquet"
             ]
         );
