@@ -90,6 +90,7 @@ impl Place {
     }
 
     fn remote(url: &url::Url) -> Result<Self> {
+        crate::tls::install_crypto();
         // A URL may carry credentials; they are never shown.
         let mut shown = url.clone();
         let _ = shown.set_password(None);
