@@ -142,11 +142,7 @@ fn problem_of(expression: &str) -> Option<&'static str> {
                     return Some("a quote is not closed");
                 }
             }
-            '"' => {
-                if !skip_quoted(&mut characters, '"', false) {
-                    return Some("a quote is not closed");
-                }
-            }
+            '"' if !skip_quoted(&mut characters, '"', false) => return Some("a quote is not closed"),
             '(' | '[' => open.push(c),
             ')' if open.pop() != Some('(') => return Some("brackets do not match"),
             ']' if open.pop() != Some('[') => return Some("brackets do not match"),

@@ -1,11 +1,11 @@
 //! What tests share.
 
+pub mod canonical;
 pub mod convert;
 pub mod fake_shop;
+pub mod fake_target;
 pub mod home;
 pub mod pipeline;
-pub mod canonical;
-pub mod fake_target;
 pub mod postgres;
 pub mod shop;
 pub mod staged;

@@ -51,7 +51,7 @@ impl WholeWay {
         let connection = &self.pipeline.sources[0];
         let source = source::registry::build(connection).unwrap();
         let extracted = extract::run(&context, &self.pipeline, connection, source).await.unwrap();
-        transform::run(&context, &[connection.connection.clone()], false).await.unwrap();
+        transform::run(&context, std::slice::from_ref(&connection.connection), false).await.unwrap();
         let target = target::registry::build(&self.pipeline.target, &self.pipeline.load).unwrap();
         let loaded = load::load(&context, &self.pipeline, target).await.unwrap();
         run.finish(Outcome::Done, None).await.unwrap();
