@@ -269,7 +269,6 @@ pub fn uci(file: &Path, folder: &Path, limit: Option<usize>) -> Converted {
     let mut products: HashMap<String, Product> = HashMap::new();
     let mut converted = Converted::default();
 
-    let mut open: Option<(String, Vec<UciLine>)> = None;
     let mut finish = |invoice: &str, lines: &[UciLine]| {
         let first = &lines[0];
         let id = 1000 + converted.orders as u64;
@@ -321,25 +320,20 @@ pub fn uci(file: &Path, folder: &Path, limit: Option<usize>) -> Converted {
         set_dates(&mut row, "date_paid", is_done.then_some(date));
         set_dates(&mut row, "date_completed", is_done.then_some(date));
         write_row(&mut orders_out, &row);
-        converted.orders
     };
+    // Lines of one invoice mostly, but not always, follow each other.
+    let mut invoices: Vec<(String, Vec<UciLine>)> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
     for line in csv_of(file).deserialize() {
         let line: UciLine = line.unwrap();
-        match &mut open {
-            Some((invoice, lines)) if *invoice == line.invoice_no => lines.push(line),
-            _ => {
-                if let Some((invoice, lines)) = open.take() {
-                    let so_far = finish(&invoice, &lines);
-                    if limit.is_some_and(|limit| so_far >= limit) {
-                        break;
-                    }
-                }
-                open = Some((line.invoice_no.clone(), vec![line]));
-            }
+        let place = *places.entry(line.invoice_no.clone()).or_insert(invoices.len());
+        if place == invoices.len() {
+            invoices.push((line.invoice_no.clone(), Vec::new()));
         }
+        invoices[place].1.push(line);
     }
-    if let Some((invoice, lines)) = open {
-        finish(&invoice, &lines);
+    for (invoice, lines) in invoices.iter().take(limit.unwrap_or(usize::MAX)) {
+        finish(invoice, lines);
     }
     orders_out.flush().unwrap();
 
