@@ -131,12 +131,22 @@ async fn uci_online_retail_comes_out_as_its_csv_says() {
     let converted = convert::uci(&file, folder.path(), None);
 
     let mut invoices: BTreeMap<String, (String, String, i64)> = BTreeMap::new();
-    for line in lines(&file) {
-        let amount = line["Quantity"].parse::<i64>().unwrap() * thousandths(&line["UnitPrice"]);
-        let known = invoices
-            .entry(line["InvoiceNo"].clone())
-            .or_insert_with(|| (line["CustomerID"].clone(), line["InvoiceDate"].clone(), 0));
-        known.2 += amount;
+    let reader = zstd::Decoder::new(std::fs::File::open(&file).unwrap()).unwrap();
+    let mut reader = csv::Reader::from_reader(reader);
+    let header = reader.headers().unwrap().clone();
+    let place = |name: &str| header.iter().position(|column| column == name).unwrap();
+    let [invoice, quantity, price, customer, at] =
+        ["InvoiceNo", "Quantity", "UnitPrice", "CustomerID", "InvoiceDate"].map(place);
+    let mut line = csv::StringRecord::new();
+    while reader.read_record(&mut line).unwrap() {
+        let amount = line[quantity].parse::<i64>().unwrap() * thousandths(&line[price]);
+        match invoices.get_mut(&line[invoice]) {
+            Some(known) => known.2 += amount,
+            None => {
+                let first = (line[customer].to_owned(), line[at].to_owned(), amount);
+                invoices.insert(line[invoice].to_owned(), first);
+            }
+        }
     }
     let mut truth = Truth::default();
     let mut accounts = BTreeSet::new();
