@@ -102,12 +102,8 @@ async fn a_program_killed_after_any_call_sends_no_purchase_twice_and_loses_none(
     // One call further each time, counted from the beginning of each process.
     for further in 1..=8 {
         let before = bench.calls();
-        let mut child = bench
-            .wharf(&["-q", "load", "shop.yaml"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut child =
+            bench.wharf(&["-q", "load", "shop.yaml"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let ended = loop {
             if bench.calls() >= before + further {
                 break false;
