@@ -124,6 +124,7 @@ fn problem_of(expression: &str) -> Option<&'static str> {
     let mut open: Vec<char> = Vec::new();
     let mut previous = ' ';
     let mut before_previous = ' ';
+    let mut last_mark = ' ';
     let mut characters = expression.chars().peekable();
     if expression.trim().is_empty() {
         return Some("the expression is empty");
@@ -135,14 +136,16 @@ fn problem_of(expression: &str) -> Option<&'static str> {
             '$' => return Some("dollar quotes and parameters cannot be used"),
             '-' if characters.peek() == Some(&'-') => return Some("comments cannot be used"),
             '/' if characters.peek() == Some(&'*') => return Some("comments cannot be used"),
+            // Postgres joins literals on two lines into one, which takes escapes as the first does.
+            '\'' if last_mark == '\'' => return Some("one text must not follow another"),
             '\'' => {
                 let prefix_stands_alone = !(before_previous.is_alphanumeric() || before_previous == '_');
                 let takes_escapes = matches!(previous, 'e' | 'E') && prefix_stands_alone;
-                if !skip_quoted(&mut characters, '\'', takes_escapes) {
+                if !skip_quoted(&mut characters, c, takes_escapes) {
                     return Some("a quote is not closed");
                 }
             }
-            '"' if !skip_quoted(&mut characters, '"', false) => return Some("a quote is not closed"),
+            '"' if !skip_quoted(&mut characters, c, false) => return Some("a quote is not closed"),
             '(' | '[' => open.push(c),
             ')' if open.pop() != Some('(') => return Some("brackets do not match"),
             ']' if open.pop() != Some('[') => return Some("brackets do not match"),
@@ -150,6 +153,9 @@ fn problem_of(expression: &str) -> Option<&'static str> {
         }
         before_previous = previous;
         previous = c;
+        if !c.is_whitespace() {
+            last_mark = c;
+        }
     }
     if open.is_empty() { None } else { Some("a bracket is not closed") }
 }
@@ -210,6 +216,7 @@ mod tests {
             "$$a$$",
             r"E'\'; drop",
             r"E'\'' ; drop",
+            "E'a'\n'\\'' ) ; drop'",
             "(]",
             "a\0b",
         ] {
