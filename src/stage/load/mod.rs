@@ -36,7 +36,7 @@ use crate::config::Pipeline;
 use crate::progress::{Meter, Progress};
 use crate::store::Lease;
 use crate::target::{Operation, Target};
-use crate::{Error, Kind, Result};
+use crate::{Error, Kind, Result, sql};
 use serde::Serialize;
 use serde_json::json;
 use std::sync::Arc;
@@ -204,6 +204,11 @@ impl Load<'_> {
         self.summary.baseline = part.baseline;
         self.summary.first_load = part.first_load;
         self.first_load = part.first_load;
+        if part.baseline.is_some() {
+            for row in client.query(sql::file("deliver/stale_tables.sql")?, &[]).await? {
+                client.batch_execute(&format!("analyze {}", row.get::<_, &str>(0))).await?;
+            }
+        }
         Ok(part)
     }
 
