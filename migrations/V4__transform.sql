@@ -297,7 +297,7 @@ with totals as (
         contact_id,
         currency,
         count(*) as frequency,
-        sum(total) as monetary,
+        sum(total)::numeric(18, 4) as monetary,
         min(placed_at) as first_order_at,
         max(placed_at) as last_order_at
     from canonical.orders
@@ -372,7 +372,7 @@ select
     date_trunc('month', placed_at at time zone 'UTC')::date as month,
     status,
     count(*) as orders,
-    sum(total) as revenue
+    sum(total)::numeric(18, 4) as revenue
 from canonical.orders
 group by connection, currency, month, status;
 comment on view marts.revenue_by_month is 'One row per shop, currency, month (UTC) and status';
@@ -391,8 +391,8 @@ select
     o.currency,
     count(distinct o.order_id) as orders,
     count(distinct o.contact_id) as buyers,
-    sum(i.quantity) as quantity,
-    sum(i.line_total) as revenue
+    sum(i.quantity)::numeric(18, 4) as quantity,
+    sum(i.line_total)::numeric(18, 4) as revenue
 from canonical.orders o
 join canonical.order_items i on i.contact_id = o.contact_id and i.order_id = o.order_id
 join canonical.product_categories pc on pc.connection = i.connection and pc.product_key = i.product_key
