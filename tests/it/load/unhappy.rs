@@ -57,8 +57,10 @@ async fn a_process_that_dies_at_any_call_sends_nothing_twice_and_loses_nothing()
 #[tokio::test]
 async fn a_process_that_dies_over_and_over_gets_there() {
     let shop = seven().await;
-    for death in [Act::DieAfter, Act::DieBefore].repeat(4) {
-        shop.target.script(&[death]);
+    for (n, death) in [Act::DieAfter, Act::DieBefore].repeat(4).into_iter().enumerate() {
+        let mut script = vec![Act::Do; n % 3];
+        script.push(death);
+        shop.target.script(&script);
         shop.load_that_may_die().await;
         shop.target.state(|state| state.script.clear());
     }
