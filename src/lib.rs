@@ -11,11 +11,13 @@
 //! - [`target`]: platform writes, one file each;
 //! - [`stage`]: extract, transform, load, archive: what drives all that;
 //! - [`commands`]: one file per verb of the command line, with [`printer`] and [`progress`] for what it says;
-//! - [`sandbox`]: every platform emulated on loopback, written from the platforms' facts.
+//! - [`sandbox`]: every platform emulated on loopback, written from the platforms' facts;
+//! - [`failpoint`]: places where tests let it fail or die; nothing of it is in a release build.
 
 pub mod commands;
 pub mod config;
 pub mod error;
+pub mod failpoint;
 pub mod http;
 pub mod printer;
 pub mod progress;

@@ -8,6 +8,7 @@
 
 use super::Database;
 use super::lease;
+use crate::failpoint::{self, Point};
 use crate::{Error, Result, sql};
 use serde_json::Value;
 use std::collections::HashSet;
@@ -98,6 +99,7 @@ impl Run {
         transaction.commit().await?;
         let shared = Shared { db: db.clone(), session, leases: Mutex::new(HashSet::new()), step: AtomicI32::new(0) };
         let run = Self { id, shared: Arc::new(shared) };
+        failpoint::reach(Point::RunBegun)?;
         close_dead(db).await?;
         Ok(run)
     }
@@ -123,6 +125,7 @@ impl Run {
     /// # Errors
     /// Those of the database.
     pub async fn finish(&self, outcome: Outcome, error: Option<&Error>) -> Result<()> {
+        failpoint::reach(Point::RunBeforeFinish)?;
         let message = error.map(|error| format!("{}: {}", error.kind().code(), error.detail()));
         let client = self.shared.db.client().await?;
         client

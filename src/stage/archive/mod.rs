@@ -24,6 +24,7 @@ pub use writer::Limits;
 
 use crate::config::pipeline::{Archive, ArchiveEvery};
 use crate::error::{Error, Kind, Result};
+use crate::failpoint::{self, Point};
 use crate::progress::Meter;
 use crate::sql;
 use crate::stage::Context;
@@ -70,6 +71,7 @@ pub async fn run_with(ctx: &Context, settings: &Archive, when: When, limits: &Li
         When::IfDue => settings.every,
     };
     let lease = Lease::take(&ctx.db, &ctx.run, &format!("archive:{}", place.identity())).await?;
+    failpoint::reach(Point::ArchiveAfterLease)?;
     let outcome = archive(ctx, &place, every, limits).await;
     let released = lease.release().await;
     let report = outcome?;
@@ -206,6 +208,7 @@ impl Work<'_> {
         }))
         .await?;
         self.draft.put_manifest(&self.manifest(entity, written)).await?;
+        failpoint::reach(Point::ArchiveManifestWritten)?;
         Ok(outcome)
     }
 
@@ -240,12 +243,14 @@ impl Work<'_> {
 
     /// Publishes what was written, then says at the root what is current.
     async fn publish(&self, entities: Vec<EntityReport>) -> Result<ArchiveReport> {
+        failpoint::reach(Point::ArchiveBeforePublish)?;
         let snapshot = self.draft.snapshot();
         let mut current = BTreeMap::new();
         for EntityReport { entity, outcome } in &entities {
             let shown_by = match outcome {
                 Outcome::Written { .. } => {
                     self.draft.publish(entity).await?;
+                    failpoint::reach(Point::ArchiveBetweenPublishes)?;
                     snapshot
                 }
                 Outcome::Unchanged { since } => since,
@@ -260,7 +265,9 @@ impl Work<'_> {
             database: self.frame.database.clone(),
             entities: current,
         };
+        failpoint::reach(Point::ArchiveBeforeLatest)?;
         self.place.put_latest(&latest).await?;
+        failpoint::reach(Point::ArchiveAfterLatest)?;
         Ok(ArchiveReport {
             place: self.place.shown().to_owned(),
             snapshot: Some(snapshot.to_owned()),

@@ -10,6 +10,7 @@ use super::manifest::{ManifestPart, ODD_VALUES, OddValue};
 use super::parquet_schema;
 use super::place::{Draft, failed};
 use crate::error::{Error, Kind, Result};
+use crate::failpoint::{self, Point};
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use bytes::Bytes;
@@ -222,7 +223,7 @@ impl<'a> SnapshotWriter<'a> {
             bytes: destination.bytes,
             sha256: hex::encode(destination.hash.finalize()),
         });
-        Ok(())
+        failpoint::reach(Point::ArchivePartWritten)
     }
 
     async fn flush_odd_lines(&mut self) -> Result<()> {

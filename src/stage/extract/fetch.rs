@@ -5,6 +5,7 @@
 //! memory. Nothing here touches staging; what a page was worth is decided where it is stored.
 
 use crate::error::Kind;
+use crate::failpoint::{self, Point};
 use crate::source::{Next, PageRequest, Position, Source, StreamSpec, Walk};
 use crate::stage::extract::parents::Parents;
 use crate::store::staging::{Record, Reject, RejectCode};
@@ -291,6 +292,7 @@ impl Fetch {
             self.send(Arrival::Lot(lot)).await?;
         }
         ended?;
+        failpoint::reach(Point::ExtractPageReceived).map_err(Broken::Failed)?;
         let next = self.source.next(&request, &page.meta, records).map_err(Broken::Failed)?;
         Ok(Read { next, keys })
     }

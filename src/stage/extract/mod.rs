@@ -19,6 +19,7 @@ pub use report::{Counts, ExtractReport, StreamReport};
 
 use crate::config::pipeline::{Connection, Pipeline};
 use crate::error::Kind;
+use crate::failpoint::{self, Point};
 use crate::source::{Deletions, Source, StreamSpec, Walk};
 use crate::stage::Context;
 use crate::store::Lease;
@@ -89,6 +90,7 @@ async fn extract(
     report: &mut ExtractReport,
 ) -> Result<()> {
     let lease = Lease::take(&ctx.db, &ctx.run, &format!("extract:{}", connection.connection)).await?;
+    failpoint::reach(Point::ExtractAfterLease)?;
     source.prepare().await.map_err(|error| error.context(&connection.connection))?;
     let streams = chosen_streams(source.streams(), options)?;
     let mut client = ctx.db.dedicated().await?;
@@ -178,7 +180,7 @@ async fn register(
     let settings = Value::Object(settings);
     tx.execute(statement, &[&connection.connection, &connection.platform, &base_url, &settings]).await?;
     tx.commit().await?;
-    Ok(())
+    failpoint::reach(Point::ExtractAfterRegister)
 }
 
 /// The address without user and password, which some people write into it.

@@ -5,6 +5,7 @@
 
 use crate::config::pipeline::Connection;
 use crate::error::Kind;
+use crate::failpoint::{self, Point};
 use crate::progress::Meter;
 use crate::source::{Deletions, Source, StreamSpec, Walk};
 use crate::stage::Context;
@@ -261,6 +262,7 @@ impl StreamWalker<'_> {
             }
             counts.landed += self.reading.landing.land(&tx, batch).await?;
         }
+        failpoint::reach(Point::ExtractPageLandedBeforeCursor)?;
         let mut lists = 0;
         let ends_here = !after.compare && self.reading.stream.parent.is_none();
         if let Some((end, next)) = page_end {
@@ -286,7 +288,9 @@ impl StreamWalker<'_> {
         if cursor != self.cursor {
             cursor.save(&tx, &self.reading.connection.connection, self.reading.stream.name).await?;
         }
+        failpoint::reach(Point::ExtractBeforeStoreCommit)?;
         tx.commit().await?;
+        failpoint::reach(Point::ExtractAfterStore)?;
         self.cursor = cursor;
         self.counts = counts;
         *state = after;
@@ -335,7 +339,9 @@ impl StreamWalker<'_> {
             self.reading.keys.clear(&tx).await?;
         }
         cursor.save(&tx, &self.reading.connection.connection, self.reading.stream.name).await?;
+        failpoint::reach(Point::ExtractBeforeWalkEndCommit)?;
         tx.commit().await?;
+        failpoint::reach(Point::ExtractAfterWalkEnd)?;
         self.cursor = cursor;
         self.counts = counts;
         guarded

@@ -6,6 +6,7 @@
 
 use super::bench::Object;
 use super::settings::Settings;
+use crate::failpoint::{self, Point};
 use crate::store::lease::Lease;
 use crate::{Result, sql};
 use deadpool_postgres::GenericClient;
@@ -142,6 +143,7 @@ impl Part {
             &[&settings.target, &settings.pipeline, &self.through, &settings.hash, &self.baseline.is_some()],
         )
         .await?;
+        failpoint::reach(Point::LoadBeforeTakeoverCommit)?;
         transaction.commit().await?;
         Ok(taken)
     }

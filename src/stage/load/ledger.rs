@@ -6,6 +6,7 @@
 
 use super::bench::{Object, Rendered};
 use super::settings::Settings;
+use crate::failpoint::{self, Point};
 use crate::store::Database;
 use crate::store::lease::Lease;
 use crate::target::{Item, Operation};
@@ -168,8 +169,9 @@ impl Ledger<'_> {
             &[&batch, &end.state, &end.reference, &end.detail, &end.is_open],
         )
         .await?;
+        failpoint::reach(Point::LoadBeforeOutcomeCommit)?;
         transaction.commit().await?;
-        Ok(())
+        failpoint::reach(Point::LoadAfterOutcome)
     }
 
     /// Frees records of a batch that was refused as a whole, before they are sent again in smaller ones.
@@ -207,7 +209,7 @@ impl Ledger<'_> {
         self.reject(&transaction, refused).await?;
         self.no_longer_pending(&transaction, pending, &records).await?;
         transaction.commit().await?;
-        Ok(())
+        failpoint::reach(Point::LoadAfterSettle)
     }
 
     /// Counts a failed attempt of records that stay pending.
@@ -266,7 +268,7 @@ impl Ledger<'_> {
         )
         .await?;
         transaction.commit().await?;
-        Ok(())
+        failpoint::reach(Point::LoadAfterConfirm)
     }
 
     /// The open records of a batch.
@@ -362,8 +364,9 @@ impl Ledger<'_> {
         )
         .await?;
         GenericClient::execute(&transaction, sql::file("deliver/ledger/close_batch.sql")?, &[&batch]).await?;
+        failpoint::reach(Point::LoadBeforeResolveCommit)?;
         transaction.commit().await?;
-        Ok(())
+        failpoint::reach(Point::LoadAfterResolve)
     }
 
     async fn resolve_present(

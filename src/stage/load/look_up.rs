@@ -7,6 +7,7 @@
 use super::Load;
 use super::ledger::{Findings, OpenRecord};
 use super::tally::Tally;
+use crate::failpoint::{self, Point};
 use crate::target::{Found, Item, Operation, Target};
 use crate::{Error, Kind, Result};
 use std::time::Duration;
@@ -116,6 +117,7 @@ impl Load<'_> {
         let items: Vec<Item> = records.iter().map(|record| record.item.clone()).collect();
         let target: &dyn Target = self.target;
         let found = target.look_up(operation, &items).await?;
+        failpoint::reach(Point::LoadAfterLookUp)?;
         Tally::add(&mut self.summary.tally.calls, LOOK_UP_CALL, 1);
         if found.len() != items.len() {
             return Err(Error::new(

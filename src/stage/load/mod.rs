@@ -33,6 +33,7 @@ use self::settings::Settings;
 use self::tally::Tally;
 use super::Context;
 use crate::config::Pipeline;
+use crate::failpoint::{self, Point};
 use crate::progress::{Meter, Progress};
 use crate::store::Lease;
 use crate::target::{Operation, Target};
@@ -122,6 +123,7 @@ pub async fn load_with(
 ) -> Result<Summary> {
     let settings = Settings::new(pipeline, target.as_ref())?;
     let lease = Lease::take(&context.db, &context.run, &format!("target:{}", settings.target)).await?;
+    failpoint::reach(Point::LoadAfterLease)?;
     let gate = Gate::new(pipeline.load.window.clone(), context.stop.clone());
     let ledger = Ledger { db: &context.db, lease: &lease, settings: &settings, run_id: context.run.id };
     let mut load = Load {
@@ -168,7 +170,9 @@ impl Load<'_> {
     async fn run(&mut self, pipeline: &Pipeline) -> Result<()> {
         self.gate.check()?;
         let mut open = self.recover().await?;
+        failpoint::reach(Point::LoadAfterRecovery)?;
         let part = self.take_over().await?;
+        failpoint::reach(Point::LoadAfterTakeover)?;
         let mut bench = Bench::open(&self.context.db, self.settings, Purpose::Load).await?;
 
         let contacts = bench.queue(Object::Contact).await?;
@@ -252,6 +256,7 @@ impl Load<'_> {
     }
 
     async fn end_first_load(&self) -> Result<()> {
+        failpoint::reach(Point::LoadBeforeFirstLoadEnd)?;
         let mut client = self.context.db.client().await?;
         let transaction = client.transaction().await?;
         self.ledger.lease.assert(&transaction).await?;
@@ -262,7 +267,7 @@ impl Load<'_> {
             )
             .await?;
         transaction.commit().await?;
-        Ok(())
+        failpoint::reach(Point::LoadAfterFirstLoadEnd)
     }
 
     fn operation(&self, name: &str) -> Result<Operation> {

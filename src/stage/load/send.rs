@@ -5,6 +5,7 @@ use super::Load;
 use super::bench::{Object, Rendered};
 use super::ledger::{BatchEnd, Refusal};
 use super::tally::Tally;
+use crate::failpoint::{self, Point};
 use crate::target::{BatchOutcome, Item, Operation, Outcome, Target};
 use crate::{Error, Kind, Result};
 use tokio::time::Instant;
@@ -25,10 +26,12 @@ impl Load<'_> {
         while let Some(mut records) = waiting.pop() {
             self.gate.pass().await?;
             let batch = self.ledger.intend(operation, &records).await?;
+            failpoint::reach(Point::LoadAfterIntent)?;
             let items: Vec<Item> = records.iter().map(item).collect();
             let began = Instant::now();
             let target: &dyn Target = self.target;
             let answer = target.send(operation, &items, self.first_load).await;
+            failpoint::reach(Point::LoadAfterCallBeforeOutcome)?;
             Tally::add(&mut self.summary.tally.calls, operation.name, 1);
             match answer {
                 Ok(outcome) => {

@@ -10,6 +10,7 @@
 
 mod readings;
 
+use crate::failpoint::{self, Point};
 use crate::stage::Context;
 use crate::store::Lease;
 use crate::{Error, Kind, Result, sql};
@@ -83,6 +84,7 @@ pub struct TransformReport {
 /// [`Kind::Interrupted`] when stopped, with nothing done of the connection in hand.
 pub async fn run(ctx: &Context, connections: &[String], full: bool) -> Result<Vec<TransformReport>> {
     let lease = Lease::take(&ctx.db, &ctx.run, "transform").await?;
+    failpoint::reach(Point::TransformAfterLease)?;
     let mut reports = Vec::new();
     for connection in connections {
         let step = ctx.run.step("transform", connection).await?;
@@ -130,6 +132,7 @@ async fn transform(ctx: &Context, lease: &Lease, connection: &str, full: bool) -
         };
         if matches!(step, Step::Canonical(_)) || sql::exists(&path) {
             run_file(&transaction, &path).await?;
+            failpoint::reach(Point::TransformAfterStep)?;
         }
         meter.advance(1);
     }
@@ -146,7 +149,9 @@ async fn transform(ctx: &Context, lease: &Lease, connection: &str, full: bool) -
         entities,
         rejects: rejects(&transaction, connection).await?,
     };
+    failpoint::reach(Point::TransformBeforeCommit)?;
     transaction.commit().await?;
+    failpoint::reach(Point::TransformAfterCommit)?;
     meter.finish(format_args!("{mapped} records mapped"));
     Ok(report)
 }
