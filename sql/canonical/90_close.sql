@@ -39,6 +39,6 @@ set reason = excluded.reason, value = excluded.value, run_id = excluded.run_id
 where (rejects.reason, rejects.value) is distinct from (excluded.reason, excluded.value);
 
 update ops.connections c
-set mapped_run = m.run_id, mapped_settings = m.settings
+set mapped_run = greatest(c.mapped_run, m.staged_run), mapped_settings = m.settings
 from mapping m
 where c.connection = m.connection;

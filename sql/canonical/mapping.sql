@@ -5,6 +5,9 @@ create temp table mapping (
     run_id bigint not null,
     -- Staging rows of later runs are mapped; 0 maps everything.
     since_run bigint not null,
+    -- Where the watermark then stands: nothing of a run up to this one can land any more. Rows of later runs that have
+    -- landed are mapped now and, as more may follow, again next time.
+    staged_run bigint not null,
     settings jsonb not null,
     default_country text,
     -- Whether tag names or switches differ from those of the last transform.

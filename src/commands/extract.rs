@@ -83,6 +83,10 @@ pub(super) async fn extract_all(
 ) -> (Vec<ExtractReport>, Result<()>) {
     let mut reports = Vec::new();
     let mut outcome = Ok(());
+    let names: Vec<&str> = connections.iter().map(|connection| connection.connection.as_str()).collect();
+    if let Err(error) = context.run.will_extract(&names).await {
+        return (reports, Err(error));
+    }
     for connection in connections {
         let source = match source::registry::build(connection) {
             Ok(source) => source,

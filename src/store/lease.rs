@@ -62,6 +62,26 @@ impl Lease {
         Ok(())
     }
 
+    /// Lets `run` stand for the lease from now on: should that run be closed as died, the lease is taken away with it.
+    /// The session lock stays with the run that took the lease, so that the death of either ends it.
+    ///
+    /// # Errors
+    /// [`Kind::LeaseLost`].
+    pub async fn stands_for(&self, db: &Database, run: &Run) -> Result<()> {
+        let client = db.client().await?;
+        let noted = client
+            .execute(
+                "update ops.leases set run_id = $3 where name = $1 and token = $2",
+                &[&self.name, &self.token, &run.id],
+            )
+            .await?;
+        if noted == 0 {
+            return Err(Error::new(Kind::LeaseLost, format!("lease {} has passed to another process", self.name))
+                .hint("nothing is lost; let the other process finish"));
+        }
+        Ok(())
+    }
+
     /// The lease's name.
     pub fn name(&self) -> &str {
         &self.name

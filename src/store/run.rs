@@ -104,6 +104,27 @@ impl Run {
         Ok(run)
     }
 
+    /// Begins another run of the same pipeline, for work that needs a number higher than all there are.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn begin_next(&self, command: &str) -> Result<Self> {
+        let client = self.shared.db.client().await?;
+        let row = client.query_one("select pipeline from ops.runs where run_id = $1", &[&self.id]).await?;
+        Self::begin(&self.shared.db, row.get(0), command).await
+    }
+
+    /// Notes which connections' staging rows this run may write, before it writes any: transforms of other shops then
+    /// need not wait for it with their watermark.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn will_extract(&self, connections: &[&str]) -> Result<()> {
+        let client = self.shared.db.client().await?;
+        client.execute("update ops.runs set extracts = $2 where run_id = $1", &[&self.id, &connections]).await?;
+        Ok(())
+    }
+
     /// Begins a step. `stage` is extract, transform, load or archive; `subject` the stream, entity or operation.
     ///
     /// # Errors

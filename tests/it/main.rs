@@ -6,6 +6,7 @@
 mod support;
 
 mod archive;
+mod change_feed;
 mod check;
 mod cli;
 mod error_codes;

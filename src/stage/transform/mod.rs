@@ -8,12 +8,14 @@
 //! Nothing of what a value means may enter here. The only values Rust touches are those that SQL cannot read and a
 //! library can, once per distinct text: see [`readings`].
 
+mod feed;
 mod readings;
 
 use crate::failpoint::{self, Point};
 use crate::stage::Context;
 use crate::store::Lease;
 use crate::{Error, Kind, Result, sql};
+use feed::FeedNumber;
 use serde::Serialize;
 use tokio_postgres::Transaction;
 
@@ -85,27 +87,42 @@ pub struct TransformReport {
 pub async fn run(ctx: &Context, connections: &[String], full: bool) -> Result<Vec<TransformReport>> {
     let lease = Lease::take(&ctx.db, &ctx.run, "transform").await?;
     failpoint::reach(Point::TransformAfterLease)?;
+    let number = FeedNumber::take(ctx, &lease).await?;
+    let result = transform_all(ctx, &lease, &number, connections, full).await;
+    let closed = number.close(ctx, &lease, result.as_ref().err()).await;
+    let reports = result?;
+    closed?;
+    lease.release().await?;
+    Ok(reports)
+}
+
+async fn transform_all(
+    ctx: &Context,
+    lease: &Lease,
+    number: &FeedNumber,
+    connections: &[String],
+    full: bool,
+) -> Result<Vec<TransformReport>> {
     let mut reports = Vec::new();
     for connection in connections {
         let step = ctx.run.step("transform", connection).await?;
-        let report = transform(ctx, &lease, connection, full)
+        let report = transform(ctx, lease, number.run_id(), connection, full)
             .await
             .map_err(|error| error.context(format_args!("transform of {connection}")))?;
         step.finish(serde_json::to_value(&report).unwrap_or_default()).await?;
         reports.push(report);
     }
-    lease.release().await?;
     Ok(reports)
 }
 
-async fn transform(ctx: &Context, lease: &Lease, connection: &str, full: bool) -> Result<TransformReport> {
+async fn transform(ctx: &Context, lease: &Lease, run_id: i64, connection: &str, full: bool) -> Result<TransformReport> {
     let mut client = ctx.db.dedicated().await?;
     let transaction = client.transaction().await?;
     lease.assert(&transaction).await?;
     // Compiling these statements takes longer than it saves.
     transaction.batch_execute("set local jit = off").await?;
 
-    let Some(platform) = open(&transaction, ctx.run.id, connection, full).await? else {
+    let Some(platform) = open(&transaction, ctx.run.id, run_id, connection, full).await? else {
         return Ok(TransformReport {
             connection: connection.to_owned(),
             mapped: 0,
@@ -113,6 +130,7 @@ async fn transform(ctx: &Context, lease: &Lease, connection: &str, full: bool) -
             rejects: rejects(&transaction, connection).await?,
         });
     };
+    feed::note_writing(&transaction, run_id).await?;
     let meter = ctx.progress.meter(format!("transform {connection}"), Some(STEPS.len() as u64 + 1));
 
     run_file(&transaction, "canonical/00_open.sql").await?;
@@ -138,7 +156,7 @@ async fn transform(ctx: &Context, lease: &Lease, connection: &str, full: bool) -
     }
 
     let entities = transaction
-        .query(sql::file("canonical/counts.sql")?, &[&ctx.run.id])
+        .query(sql::file("canonical/counts.sql")?, &[&run_id])
         .await?
         .iter()
         .map(|row| EntityCounts { entity: row.get(0), inserted: row.get(1), updated: row.get(2), deleted: row.get(3) })
@@ -156,18 +174,29 @@ async fn transform(ctx: &Context, lease: &Lease, connection: &str, full: bool) -
     Ok(report)
 }
 
-/// Prepares `pg_temp.mapping` and gives the platform, or nothing where there is nothing to map.
-async fn open(transaction: &Transaction<'_>, run: i64, connection: &str, full: bool) -> Result<Option<String>> {
+/// Prepares `pg_temp.mapping` and gives the platform, or nothing where there is nothing to map. Changes are written as
+/// those of `run_id`; `own_run` is the run at work.
+async fn open(
+    transaction: &Transaction<'_>,
+    own_run: i64,
+    run_id: i64,
+    connection: &str,
+    full: bool,
+) -> Result<Option<String>> {
     transaction.batch_execute(sql::file("canonical/mapping.sql")?).await?;
+    // Before any staging row is read: what lands between the two is read now and again next time.
+    let staged_run: i64 =
+        transaction.query_one("select ops.staged_run($1, $2)", &[&connection, &own_run]).await?.get(0);
     let row = transaction
         .query_opt(
             "insert into mapping
              select connection, platform, $2, case when $3 or mapped_settings is distinct from settings then 0 else mapped_run end,
-                 settings, settings ->> 'default_country', mapped_settings -> 'tags' is distinct from settings -> 'tags',
+                 $4, settings, settings ->> 'default_country',
+                 mapped_settings -> 'tags' is distinct from settings -> 'tags',
                  (select value from ops.settings where name = 'identity_salt')
              from ops.connections where connection = $1
              returning platform, since_run = 0",
-            &[&connection, &run, &full],
+            &[&connection, &run_id, &full, &staged_run],
         )
         .await?;
     let Some(row) = row else {
