@@ -1,5 +1,6 @@
 -- What the archive keeps: one row per column of every staging table, of the canonical tables named in $1 and of every
--- mart, in the order of their columns. Types of domains are those beneath; types of arrays are those of their elements.
+-- mart, in the order of their columns, with the columns of the table's primary key. Types of domains are those beneath;
+-- types of arrays are those of their elements.
 
 with relations as (
     select
@@ -17,6 +18,7 @@ with relations as (
 ),
 columns as (
     select
+        r.oid,
         r.schema,
         r.relation,
         r.is_view,
@@ -40,7 +42,15 @@ select
     coalesce(element.typname, base.typname)::text as type_name,
     coalesce(element.typtype, base.typtype) = 'e' as is_enum,
     element.oid is not null as is_array,
-    c.modifier
+    c.modifier,
+    array(
+        select a.attname::text
+        from pg_index i
+        cross join unnest(i.indkey) with ordinality as k (attnum, place)
+        join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
+        where i.indrelid = c.oid and i.indisprimary
+        order by k.place
+    ) as key_columns
 from columns c
 join pg_type base on base.oid = c.base_type
 -- Types such as name and point can be indexed like arrays but are none: real arrays are of variable length.

@@ -40,6 +40,8 @@ pub(super) struct Entity {
     pub estimated_rows: Option<u64>,
     /// Its columns, in order.
     pub columns: Vec<Column>,
+    /// The columns of its primary key, in the key's order; empty for a mart.
+    pub key: Vec<String>,
 }
 
 /// All entities in the order of their names.
@@ -62,6 +64,7 @@ pub(super) async fn all(transaction: &Transaction<'_>) -> Result<Vec<Entity>> {
                 is_view: row.try_get("is_view")?,
                 estimated_rows: row.try_get::<_, Option<i64>>("estimated_rows")?.and_then(|n| u64::try_from(n).ok()),
                 columns: vec![column],
+                key: row.try_get("key_columns")?,
             }),
         }
     }

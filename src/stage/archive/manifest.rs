@@ -1,8 +1,14 @@
-//! What is written beside the data: one manifest per snapshot, and one page at the root that names the current
-//! snapshot of every entity.
+//! What is written beside the data: one manifest per snapshot, one page per archive run that names the snapshot of every
+//! entity that shows its instant, and the same page at the root for the present.
+//!
+//! A manifest ends with its seal, a hash of everything else in it: whoever edits one by hand, or flips a bit, is found out.
 
+use crate::error::{Error, Kind, Result};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// Version of the two documents below; a reader refuses what it does not know.
@@ -14,6 +20,10 @@ pub(super) const MANIFEST: &str = "_manifest.json";
 pub(super) const ODD_VALUES: &str = "_odd-values.jsonl";
 /// The page at the root.
 pub(super) const LATEST: &str = "_latest.json";
+/// The folder of the pages of all archive runs that wrote anything: `_snapshots/<name>.json`.
+pub(super) const PAGES: &str = "_snapshots";
+/// The manifest's member that holds its own hash.
+const SEAL: &str = "seal";
 
 /// `_manifest.json`: what a snapshot of one entity holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -40,12 +50,18 @@ pub struct Manifest {
     pub rows: u64,
     /// The columns, in order.
     pub columns: Vec<ManifestColumn>,
+    /// Names of the columns of the primary key, in its order; empty for a mart, whose rows have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub key: Vec<String>,
     /// The data files.
     pub parts: Vec<ManifestPart>,
     /// Values per column that its type has no place for (null in the data) or that were rounded; each is listed in
     /// `_odd-values.jsonl` with part, row and exact value.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub odd_values: BTreeMap<String, u64>,
+    /// SHA-256 of `_odd-values.jsonl`, hexadecimal; absent if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub odd_values_sha256: Option<String>,
 }
 
 /// One column of a manifest.
@@ -90,16 +106,72 @@ pub struct Latest {
 }
 
 /// One line of `_odd-values.jsonl`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct OddValue<'a> {
     /// The part's file name.
-    pub part: &'a str,
+    #[serde(borrow)]
+    pub part: Cow<'a, str>,
     /// Row in that part, from 0.
     pub row: u64,
     /// The column.
-    pub column: &'a str,
+    #[serde(borrow)]
+    pub column: Cow<'a, str>,
     /// The exact value, as PostgreSQL writes it.
-    pub value: &'a str,
+    #[serde(borrow)]
+    pub value: Cow<'a, str>,
+}
+
+/// A manifest with its seal, as it is written.
+///
+/// # Errors
+/// [`Kind::Internal`] if it cannot be written as JSON, which would be a defect here.
+pub(super) fn sealed(manifest: &Manifest) -> Result<Value> {
+    let mut document = serde_json::to_value(manifest)
+        .map_err(|error| Error::new(Kind::Internal, "a manifest cannot be written as JSON").because(error))?;
+    let seal = seal_of(&document);
+    if let Value::Object(members) = &mut document {
+        members.insert(SEAL.to_owned(), Value::String(seal));
+    }
+    Ok(document)
+}
+
+/// Whether a manifest is as Wharf wrote it; `None` for one without a seal, from before there were any.
+pub(super) fn is_unbroken(document: &Value) -> Option<bool> {
+    let seal = document.get(SEAL)?;
+    Some(*seal == Value::String(seal_of(document)))
+}
+
+/// SHA-256 of a document without its seal, its members in the order of their names, so that it depends neither on how
+/// the text was laid out nor on which members this Wharf knows.
+fn seal_of(document: &Value) -> String {
+    fn write(value: &Value, is_root: bool, out: &mut Sha256) {
+        match value {
+            Value::Object(members) => {
+                let sorted: BTreeMap<&String, &Value> =
+                    members.iter().filter(|(name, _)| !is_root || *name != SEAL).collect();
+                out.update(b"{");
+                for (name, member) in sorted {
+                    out.update(Value::String(name.clone()).to_string());
+                    out.update(b":");
+                    write(member, false, out);
+                    out.update(b",");
+                }
+                out.update(b"}");
+            }
+            Value::Array(elements) => {
+                out.update(b"[");
+                for element in elements {
+                    write(element, false, out);
+                    out.update(b",");
+                }
+                out.update(b"]");
+            }
+            scalar => out.update(scalar.to_string()),
+        }
+    }
+    let mut hash = Sha256::new();
+    write(document, true, &mut hash);
+    hex::encode(hash.finalize())
 }
 
 /// The sortable, file-name-safe name of the snapshot of an instant: `20260131T235959.123456Z`.
@@ -131,6 +203,19 @@ mod tests {
             let name = |microseconds| snapshot_name(Timestamp::from_microsecond(microseconds).unwrap());
             prop_assert_eq!(a.cmp(&b), name(a).cmp(&name(b)));
         }
+    }
+
+    #[test]
+    fn a_seal_is_broken_by_any_change_and_by_no_other_layout() {
+        let text = r#"{"rows": 12, "parts": [{"file": "a"}], "seal": "?"}"#;
+        let mut document: Value = serde_json::from_str(text).unwrap();
+        assert_eq!(is_unbroken(&document), Some(false));
+        document["seal"] = Value::String(seal_of(&document));
+        let again: Value = serde_json::from_str(&format!("{document:#}")).unwrap();
+        assert_eq!(is_unbroken(&again), Some(true));
+        document["parts"][0]["file"] = "b".into();
+        assert_eq!(is_unbroken(&document), Some(false));
+        assert_eq!(is_unbroken(&serde_json::json!({"rows": 12})), None);
     }
 
     #[test]

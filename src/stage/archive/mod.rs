@@ -9,17 +9,22 @@
 
 mod builder;
 mod column;
+mod counts;
 mod entities;
 mod manifest;
 mod numeric;
 mod parquet_schema;
 mod place;
+mod reading;
 mod report;
 mod time;
+mod verify;
 mod writer;
 
+pub use counts::{Comparison, compare_counts};
 pub use manifest::{Latest, Manifest, ManifestColumn, ManifestPart};
 pub use report::{ArchiveReport, EntityReport, Outcome};
+pub use verify::{EntityCheck, Finding, Scope, Snapshots, VerifyReport, verify};
 pub use writer::Limits;
 
 use crate::config::pipeline::{Archive, ArchiveEvery};
@@ -236,8 +241,10 @@ impl Work<'_> {
             wharf_version: env!("CARGO_PKG_VERSION").to_owned(),
             rows: written.rows,
             columns: columns_of(entity),
+            key: entity.key.clone(),
             parts: written.parts,
             odd_values: written.odd_values,
+            odd_values_sha256: written.odd_values_sha256,
         }
     }
 
@@ -265,6 +272,10 @@ impl Work<'_> {
             database: self.frame.database.clone(),
             entities: current,
         };
+        // A run that wrote nothing has nothing to show that an earlier page does not.
+        if entities.iter().any(|entity| matches!(entity.outcome, Outcome::Written { .. })) {
+            self.place.put_page(&latest).await?;
+        }
         failpoint::reach(Point::ArchiveBeforeLatest)?;
         self.place.put_latest(&latest).await?;
         failpoint::reach(Point::ArchiveAfterLatest)?;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! <root>/_latest.json                                              the current snapshot of every entity
+//! <root>/_snapshots/<name>.json                                    the same of an earlier instant
 //! <root>/<entity>/snapshot=<name>/part-00000.parquet, …, _manifest.json
 //! <root>/_writing/<database>/<name>/<entity>/…                     a run at work, or what a killed one left
 //! ```
@@ -14,8 +15,9 @@
 //! Wrong answers avoided: parts written in place (a reader's glob sees half a snapshot), and a temporary folder elsewhere
 //! (a rename across file systems is a copy).
 
-use super::manifest::{LATEST, Latest, MANIFEST, Manifest};
+use super::manifest::{self, LATEST, Latest, MANIFEST, Manifest, PAGES};
 use crate::error::{Error, Kind, Result};
+use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::buffered::BufWriter;
 use object_store::local::LocalFileSystem;
@@ -26,7 +28,7 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-const WRITING: &str = "_writing";
+pub(super) const WRITING: &str = "_writing";
 /// Bytes gathered per write; on object stores the size of an upload's parts.
 const WRITE_BUFFER: usize = 8 << 20;
 const CONCURRENT_UPLOADS: usize = 2;
@@ -34,11 +36,11 @@ const CONCURRENT_UPLOADS: usize = 2;
 /// A place for snapshots. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Place {
-    store: Arc<dyn ObjectStore>,
+    pub(super) store: Arc<dyn ObjectStore>,
     /// The root within the store.
-    base: Path,
+    pub(super) base: Path,
     /// The root as a folder, where the store is the local file system.
-    folder: Option<PathBuf>,
+    pub(super) folder: Option<PathBuf>,
     /// The root as the user wrote it.
     shown: String,
 }
@@ -57,6 +59,18 @@ impl Place {
     /// # Errors
     /// [`Kind::Io`] if the folder cannot be created; [`Kind::PipelineFile`] for a URL that this program cannot use.
     pub(super) async fn open(to: &str) -> Result<Self> {
+        Self::open_in(to, true).await
+    }
+
+    /// As [`Place::open`], for reading: a folder must be there.
+    ///
+    /// # Errors
+    /// As [`Place::open`].
+    pub(super) async fn open_existing(to: &str) -> Result<Self> {
+        Self::open_in(to, false).await
+    }
+
+    async fn open_in(to: &str, create: bool) -> Result<Self> {
         let url = to.contains("://").then(|| url::Url::parse(to)).transpose().map_err(|error| {
             Error::new(Kind::PipelineFile, format!("archive.to: `{to}` is neither a folder nor a URL"))
                 .hint("write a folder such as ./archive, or a URL such as s3://bucket/folder")
@@ -69,16 +83,23 @@ impl Place {
                     Error::new(Kind::PipelineFile, format!("archive.to: `{to}` names no folder of this machine"))
                         .hint("file URLs have three slashes: file:///srv/archive")
                 })?;
-                Self::local(folder).await
+                Self::local(folder, create).await
             }
-            None => Self::local(PathBuf::from(to)).await,
+            None => Self::local(PathBuf::from(to), create).await,
         }
     }
 
-    async fn local(folder: PathBuf) -> Result<Self> {
+    async fn local(folder: PathBuf, create: bool) -> Result<Self> {
         let shown = folder.display().to_string();
+        if !create && !tokio::fs::try_exists(&folder).await.unwrap_or(true) {
+            return Err(Error::new(Kind::Io, format!("there is no archive at {shown}: no such folder")).hint(
+                "name the folder or URL that the pipeline's `archive.to` names; it is relative to where wharf runs",
+            ));
+        }
         let opened = async {
-            tokio::fs::create_dir_all(&folder).await?;
+            if create {
+                tokio::fs::create_dir_all(&folder).await?;
+            }
             tokio::fs::canonicalize(&folder).await
         };
         let folder =
@@ -120,7 +141,7 @@ impl Place {
         self.folder.as_ref().map_or_else(|| self.shown.clone(), |folder| folder.display().to_string())
     }
 
-    fn at(&self, parts: &[&str]) -> Path {
+    pub(super) fn at(&self, parts: &[&str]) -> Path {
         Path::from_iter(self.base.parts().chain(parts.iter().map(|part| (*part).into())))
     }
 
@@ -146,13 +167,29 @@ impl Place {
     }
 
     async fn document<T: serde::de::DeserializeOwned>(&self, parts: &[&str]) -> Result<Option<T>> {
+        Ok(self.bytes(parts).await?.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+    }
+
+    /// A small file, if it is there.
+    ///
+    /// # Errors
+    /// [`Kind::Io`] if it cannot be read.
+    pub(super) async fn bytes(&self, parts: &[&str]) -> Result<Option<Bytes>> {
         let path = self.at(parts);
         let read = async { self.store.get(&path).await?.bytes().await };
         match read.await {
-            Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+            Ok(bytes) => Ok(Some(bytes)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(failed(&format!("{path} in the archive {} cannot be read", self.shown), error)),
+            Err(error) => Err(self.read_failed(&path, error)),
         }
+    }
+
+    /// Adds the page of an archive run, which stays when the page at the root goes on.
+    ///
+    /// # Errors
+    /// [`Kind::Io`].
+    pub(super) async fn put_page(&self, page: &Latest) -> Result<()> {
+        self.put(&self.at(&[PAGES, &format!("{}.json", page.snapshot)]), page).await
     }
 
     /// Replaces the page at the root.
@@ -196,13 +233,13 @@ impl Place {
         self.remove_all(&self.at(&[WRITING, database])).await
     }
 
-    async fn children(&self, prefix: &Path) -> Result<Vec<String>> {
+    pub(super) async fn children(&self, prefix: &Path) -> Result<Vec<String>> {
         let listed =
-            self.store.list_with_delimiter(Some(prefix)).await.map_err(|error| self.write_failed(prefix, error))?;
+            self.store.list_with_delimiter(Some(prefix)).await.map_err(|error| self.read_failed(prefix, error))?;
         Ok(listed.common_prefixes.iter().filter_map(|path| path.filename().map(str::to_owned)).collect())
     }
 
-    async fn remove_all(&self, prefix: &Path) -> Result<()> {
+    pub(super) async fn remove_all(&self, prefix: &Path) -> Result<()> {
         if let Some(folder) = self.on_disk(prefix) {
             return match tokio::fs::remove_dir_all(&folder).await {
                 Ok(()) => Ok(()),
@@ -217,8 +254,12 @@ impl Place {
         }
     }
 
-    fn on_disk(&self, path: &Path) -> Option<PathBuf> {
+    pub(super) fn on_disk(&self, path: &Path) -> Option<PathBuf> {
         self.folder.as_ref().map(|folder| path.parts().fold(folder.clone(), |folder, part| folder.join(part.as_ref())))
+    }
+
+    pub(super) fn read_failed(&self, path: &Path, error: impl StdError + Send + Sync + 'static) -> Error {
+        failed(&format!("{path} in the archive {} cannot be read", self.shown), error)
     }
 
     fn write_failed(&self, path: &Path, error: impl StdError + Send + Sync + 'static) -> Error {
@@ -247,7 +288,7 @@ impl Draft {
     /// # Errors
     /// [`Kind::Io`].
     pub(super) async fn put_manifest(&self, manifest: &Manifest) -> Result<()> {
-        self.place.put(&self.path(&manifest.entity, MANIFEST), manifest).await
+        self.place.put(&self.path(&manifest.entity, MANIFEST), &manifest::sealed(manifest)?).await
     }
 
     /// Makes an entity's snapshot visible.
@@ -366,8 +407,10 @@ mod tests {
             wharf_version: "0".into(),
             rows: 0,
             columns: Vec::new(),
+            key: Vec::new(),
             parts: Vec::new(),
             odd_values: std::collections::BTreeMap::new(),
+            odd_values_sha256: None,
         }
     }
 

@@ -68,6 +68,8 @@ pub(super) struct Written {
     pub parts: Vec<ManifestPart>,
     /// Column → values that its type could not hold.
     pub odd_values: BTreeMap<String, u64>,
+    /// SHA-256 of the list of them.
+    pub odd_values_sha256: Option<String>,
 }
 
 /// The snapshot of one entity in the making.
@@ -84,7 +86,7 @@ pub(super) struct SnapshotWriter<'a> {
     part: Option<Part>,
     parts: Vec<ManifestPart>,
     odd_lines: Vec<u8>,
-    odd_file: Option<BufWriter>,
+    odd_file: Option<Hashing>,
     odd_values: BTreeMap<String, u64>,
 }
 
@@ -138,7 +140,12 @@ impl<'a> SnapshotWriter<'a> {
             if let Some(value) = odd {
                 *self.odd_values.entry(column.name.clone()).or_default() += 1;
                 let row = rows_before + self.batched_rows as u64;
-                let line = OddValue { part: file, row, column: &column.name, value: &value };
+                let line = OddValue {
+                    part: file.into(),
+                    row,
+                    column: column.name.as_str().into(),
+                    value: value.as_str().into(),
+                };
                 serde_json::to_writer(&mut self.odd_lines, &line).map_err(std::io::Error::from)?;
                 self.odd_lines.push(b'\n');
             }
@@ -182,14 +189,17 @@ impl<'a> SnapshotWriter<'a> {
             self.part = Some(self.open_part()?);
         }
         self.close_part().await?;
+        let mut odd_values_sha256 = None;
         if let Some(mut file) = self.odd_file.take() {
-            file.shutdown().await.map_err(|error| write_failed(self.entity, error.into()))?;
+            file.complete().await.map_err(|error| write_failed(self.entity, error))?;
+            odd_values_sha256 = Some(hex::encode(file.hash.finalize()));
         }
         Ok(Written {
             rows: self.parts.iter().map(|part| part.rows).sum(),
             bytes: self.parts.iter().map(|part| part.bytes).sum(),
             parts: self.parts,
             odd_values: self.odd_values,
+            odd_values_sha256,
         })
     }
 
@@ -231,9 +241,9 @@ impl<'a> SnapshotWriter<'a> {
             return Ok(());
         }
         let (draft, entity) = (self.draft, self.entity);
-        let file = self.odd_file.get_or_insert_with(|| draft.writer(entity, ODD_VALUES));
+        let file = self.odd_file.get_or_insert_with(|| Hashing::new(draft.writer(entity, ODD_VALUES)));
         let lines = Bytes::from(std::mem::take(&mut self.odd_lines));
-        file.put(lines).await.map_err(|error| write_failed(entity, error.into()))
+        file.write(lines).await.map_err(|error| write_failed(entity, error))
     }
 }
 

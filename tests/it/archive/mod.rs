@@ -1,5 +1,7 @@
 //! Parquet snapshots: types and values, manifests, what is written again and what is not, and runs that end early.
 
+mod verify;
+
 use crate::support;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::concat_batches;
