@@ -97,6 +97,11 @@ impl Printer {
         Ok(())
     }
 
+    /// From here on stdout holds a stream that the caller writes: an error, too, goes to stderr then.
+    pub fn leave_stdout(&self) {
+        self.document_written.store(true, Ordering::Relaxed);
+    }
+
     /// Says what went wrong: `error[WH-…]: …` with causes and a `hint:` line to stderr; in JSON mode as the document, or,
     /// where the command has already written one, to stderr too.
     pub fn error(&self, error: &Error) {

@@ -5,6 +5,7 @@
 //! A verb that works on a pipeline flattens [`PipelineFile`] into its arguments and does its work in [`with_pipeline`].
 
 pub mod archive;
+pub mod changes;
 pub mod check;
 pub mod db;
 pub mod demo;
@@ -102,6 +103,7 @@ pub enum Verb {
     Archive(archive::Args),
     Status(status::Args),
     Rejects(rejects::Args),
+    Changes(changes::Args),
     Db(db::Args),
     Sandbox(sandbox::Args),
     Schema(schema::Args),
@@ -121,6 +123,7 @@ impl Verb {
             Verb::Archive(args) => archive::run(global, args).await,
             Verb::Status(args) => status::run(global, args).await,
             Verb::Rejects(args) => rejects::run(global, args).await,
+            Verb::Changes(args) => changes::run(global, args).await,
             Verb::Db(args) => db::run(global, args).await,
             Verb::Sandbox(args) => sandbox::run(global, args).await,
             Verb::Schema(args) => schema::run(global, args).await,

@@ -2,6 +2,7 @@
 //! any instant; the next run continues.
 
 pub mod archive;
+pub mod changes;
 pub mod extract;
 pub mod load;
 pub mod plan;

@@ -12,12 +12,14 @@ use deadpool_postgres::{Connect, Manager, ManagerConfig, Object, Pool, Recycling
 use futures::future::BoxFuture;
 use secrecy::{ExposeSecret, SecretString};
 use std::fmt;
+use std::future::poll_fn;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Config};
+use tokio_postgres::{AsyncMessage, Client, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// Most pooled connections of one process.
@@ -183,6 +185,17 @@ impl Database {
         Ok(client)
     }
 
+    /// A connection of its own that is told of notifications on `channel`.
+    ///
+    /// # Errors
+    /// [`Kind::DatabaseUnreachable`].
+    pub async fn listen(&self, channel: &str) -> Result<Listener> {
+        let notified = Arc::new(Notify::new());
+        let client = self.inner.connector.connect_listening(&self.inner.config, Arc::clone(&notified)).await?;
+        client.batch_execute(&format!("listen \"{channel}\"")).await?;
+        Ok(Listener { client, notified })
+    }
+
     /// The connection string, password included: only for `wharf db url` and for starting psql.
     pub fn url(&self) -> String {
         self.inner.url.expose_secret().to_owned()
@@ -216,6 +229,28 @@ impl fmt::Debug for Database {
     }
 }
 
+/// A connection that is told of notifications. Several that come while nobody waits are one.
+pub struct Listener {
+    /// The connection, for statements of its own.
+    pub client: Client,
+    notified: Arc<Notify>,
+}
+
+impl Listener {
+    /// Waits for a notification, or for `patience`: notifications are lost with the connection, and nothing may rely on
+    /// them alone.
+    pub async fn notified(&self, patience: Duration) {
+        // Either is a reason to look.
+        let _ = tokio::time::timeout(patience, self.notified.notified()).await;
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Listener")
+    }
+}
+
 /// Opens connections and sets their sessions up; used by the pool and for connections of their own.
 #[derive(Clone)]
 struct Connector {
@@ -232,6 +267,26 @@ impl Connector {
         });
         client.batch_execute(SESSION).await?;
         Ok((client, driver))
+    }
+
+    async fn connect_listening(&self, config: &Config, notified: Arc<Notify>) -> Result<Client, tokio_postgres::Error> {
+        let (client, mut connection) = config.connect(self.tls.clone()).await?;
+        tokio::spawn(async move {
+            while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
+                match message {
+                    Ok(AsyncMessage::Notification(_)) => notified.notify_one(),
+                    Ok(_) => {}
+                    Err(error) => {
+                        tracing::debug!("a connection to PostgreSQL ended: {error}");
+                        break;
+                    }
+                }
+            }
+            // Whoever waits finds out at once that there is no connection any more.
+            notified.notify_one();
+        });
+        client.batch_execute(SESSION).await?;
+        Ok(client)
     }
 }
 

@@ -7,11 +7,13 @@
 //! - [`migrate`]: brings the schemas up to this program, and refuses newer ones;
 //! - [`run`]: what a command did, as rows that analysts can read;
 //! - [`staging`], [`storable`], [`cursor`] and [`walk_keys`]: what was read of shops, how far, and what is gone there;
+//! - [`feed`]: the change feed as readers take it, and how far each has read;
 //! - [`lease`]: only one process works on a thing at a time, and one that was cut off cannot commit.
 
 pub mod address;
 pub mod cursor;
 pub mod database;
+pub mod feed;
 pub mod lease;
 pub mod migrate;
 pub mod private;
@@ -21,6 +23,6 @@ pub mod storable;
 pub mod tls;
 pub mod walk_keys;
 
-pub use database::{Database, DatabaseLocation};
+pub use database::{Database, DatabaseLocation, Listener};
 pub use lease::Lease;
 pub use run::{Outcome, Run, Step};

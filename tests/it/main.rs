@@ -7,6 +7,7 @@ mod support;
 
 mod archive;
 mod change_feed;
+mod changes;
 mod check;
 mod cli;
 mod error_codes;

@@ -15,6 +15,7 @@ use crate::failpoint::{self, Point};
 use crate::stage::Context;
 use crate::store::Lease;
 use crate::{Error, Kind, Result, sql};
+pub use feed::CHANNEL;
 use feed::FeedNumber;
 use serde::Serialize;
 use tokio_postgres::Transaction;

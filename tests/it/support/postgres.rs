@@ -151,6 +151,7 @@ pub fn prepare_home(home: &Path) {
     std::fs::create_dir_all(home.join("postgres")).unwrap();
     let mut conf = std::fs::File::create(home.join("postgres/local.conf")).unwrap();
     writeln!(conf, "fsync = off\nsynchronous_commit = off\nfull_page_writes = off\nshared_buffers = '128MB'").unwrap();
+    writeln!(conf, "wal_level = 'logical'\nmax_wal_senders = 4\nmax_replication_slots = 4").unwrap();
     writeln!(conf, "max_connections = 300\nautovacuum_naptime = '1h'").unwrap();
 }
 
