@@ -6,6 +6,7 @@ use crate::error::Exit;
 use crate::printer::Printer;
 use crate::source::Finding;
 use crate::stage::load::fields;
+use crate::store::budget::AccountBudget;
 use crate::store::{Database, DatabaseLocation, private};
 use crate::{Kind, Result, source, target};
 use futures::future::join_all;
@@ -68,9 +69,23 @@ pub async fn run(global: &Global, args: Args) -> Result<Exit> {
         printer.note(format_args!("asking {} and {}", count(pipeline.sources.len(), "shop"), pipeline.target.account));
     }
     let asking = async {
+        // Even these few calls count: another process may be using the account's budget up to the last of them.
+        let db = if args.offline { None } else { database_with_tables(global).await.ok().flatten() };
+        if let Some(db) = &db {
+            for (_, checked) in &checks {
+                if let Checked::Target(target) = checked
+                    && let Ok(budget) = AccountBudget::open(db, &pipeline).await
+                {
+                    budget.keep(target.as_ref());
+                }
+            }
+        }
         let mut ends = join_all(checks.into_iter().map(ask)).await;
         if !args.offline {
             ends.extend(try_fields(global, &pipeline).await);
+        }
+        if let Some(db) = db {
+            db.close().await;
         }
         Ok(ends)
     };
@@ -103,7 +118,11 @@ enum Checked {
 async fn ask((mut end, checked): (End, Checked)) -> End {
     end.findings = match checked {
         Checked::Source(source) => source.check().await,
-        Checked::Target(target) => target.check().await,
+        Checked::Target(target) => {
+            let findings = target.check().await;
+            target.rest().await;
+            findings
+        }
     };
     end
 }

@@ -236,8 +236,11 @@ pub enum OrdersWithoutConsent {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Load {
-    /// Most calls per time to the account, for example `10/s`.
+    /// Most calls per time to the account, for example `10/s`; of several pipelines that name it, the lowest holds for all.
     pub rate: Option<Rate>,
+    /// Most calls to the account in a day (UTC), where it has such a quota; what is left waits for the next day.
+    #[schemars(range(min = 1))]
+    pub calls_per_day: Option<u32>,
     /// A first load is spread evenly over this time, for example `8h`.
     pub spread: Option<Span>,
     /// Only within these hours: `22:00-06:00 Europe/Warsaw`.

@@ -1,9 +1,10 @@
 //! The client and its calls: attempts, redirects, retries. What an answer holds is read in `response`.
 
 use super::auth::Auth;
+use super::budget::Budget;
 use super::failure::{Answer, Failure, Fate, Idempotency};
 use super::options::ClientOptions;
-use super::pace::Pacer;
+use super::pace::{Denied, Pacer};
 use super::query::Query;
 use super::response::Response;
 use super::retry::{self, Repeat};
@@ -30,7 +31,7 @@ pub struct Client(Arc<Shared>);
 struct Shared {
     options: ClientOptions,
     http: reqwest::Client,
-    pacer: Pacer,
+    pacer: Arc<Pacer>,
     in_flight: Arc<Semaphore>,
     calls: AtomicU64,
 }
@@ -97,6 +98,16 @@ impl Client {
     /// What the client is made of.
     pub fn options(&self) -> &ClientOptions {
         &self.0.options
+    }
+
+    /// From now on calls take their turns from `budget`, whatever [`ClientOptions::rate`] says.
+    pub fn keep_to(&self, budget: Arc<dyn Budget>) {
+        self.0.pacer.keep_to(budget);
+    }
+
+    /// Gives reserved turns back that will not be used: call it when the work is done.
+    pub async fn rest(&self) {
+        self.0.pacer.rest().await;
     }
 
     /// How many calls were sent so far, each attempt and redirect counted.
@@ -169,7 +180,7 @@ impl Client {
         let policy = retry::RetryPolicy { attempts, ..self.0.options.retry };
         let asked = failure.asked();
         if let Some(asked) = asked {
-            self.0.pacer.hold(asked.min(retry::LONGEST_MEANT));
+            self.0.pacer.hold(asked.min(retry::LONGEST_MEANT)).await;
         }
         let (idempotency, repeat) = (attempt.spec.idempotency, failure.repeat());
         match policy.wait(attempt.number, idempotency, repeat, asked, rand::random()) {
@@ -215,11 +226,7 @@ impl Client {
 
     /// One request and the headers of its answer.
     async fn exchange(&self, spec: &Spec, url: &Url) -> Result<reqwest::Response, Failure> {
-        if let Some(quiet) = self.0.pacer.quiet().filter(|quiet| *quiet > self.0.options.retry.longest_wait) {
-            let error = Error::new(Kind::Throttled, "the platform has asked for quiet");
-            return Err(Failure::before_sending(error).throttled(&spec.what(), quiet));
-        }
-        self.0.pacer.ready().await;
+        self.0.pacer.ready(self.0.options.retry.longest_wait).await.map_err(|denied| denied_turn(spec, denied))?;
         // Signed after waiting: a signature's time must be the time of sending.
         let request = spec.request(url).map_err(Failure::before_sending)?;
         self.0.calls.fetch_add(1, Ordering::Relaxed);
@@ -431,6 +438,23 @@ fn followed(from: &Url, location: &HeaderValue, spec: &Spec, may_follow: bool) -
     query.retain(|name| !spec.auth.owns_parameter(name));
     target.set_query((!query.is_empty()).then(|| query.to_string()).as_deref());
     Ok(target)
+}
+
+/// The failure of a call that gets no turn in time.
+fn denied_turn(spec: &Spec, denied: Denied) -> Failure {
+    match denied {
+        Denied::Quiet(wait) => {
+            let error = Error::new(Kind::Throttled, "the platform has asked for quiet");
+            Failure::before_sending(error).throttled(&spec.what(), wait)
+        }
+        Denied::Spent(wait) => {
+            let error = Error::new(Kind::Throttled, "the calls that the account may make in a day are used up")
+                .hint("nothing is lost: run the command again tomorrow (UTC), it continues; load.calls_per_day sets it")
+                .retry_after(wait);
+            Failure::before_sending(error)
+        }
+        Denied::Keeper(error) => Failure::before_sending(error.context("the account's budget of calls")),
+    }
 }
 
 /// The failure of a request that got no answer.

@@ -12,6 +12,7 @@
 //! because a header said so; printing a key that travels in a query string.
 
 mod auth;
+pub mod budget;
 mod client;
 mod content;
 mod failure;
@@ -27,6 +28,7 @@ mod splitter;
 mod tls;
 
 pub use auth::Auth;
+pub use budget::Budget;
 pub use client::{Call, Client};
 pub use failure::{Answer, Failure, Fate, Idempotency};
 pub use oauth1::{OAuth1, SignatureMethod};

@@ -1,137 +1,312 @@
-//! The pace of one account: calls are let through evenly, never more than the rate allows in any stretch of its length,
-//! and not at all while the platform has asked for quiet.
+//! When the next call of this process may go: in its turn, and not while the platform has asked for quiet.
+//!
+//! Turns are reserved from a [`Budget`] in blocks worth half a second and handed out by this process's own monotonic
+//! clock, so a call costs no round trip. The keeper read its clock somewhere between question and answer: a turn is
+//! therefore counted from the answer (never too early) and expires by the question (never too late), and where the way to
+//! the keeper takes longer than a call may be late, the block is padded by that. Turns that nobody took expire; whoever
+//! ends with turns in hand gives them back.
 
+use super::budget::{Block, Budget, Grant, OwnBudget};
+use crate::Result;
 use crate::config::pipeline::Rate;
-use governor::clock::{Clock, MonotonicClock, Reference};
-use governor::middleware::NoOpMiddleware;
-use governor::state::{InMemoryState, NotKeyed};
-use governor::{Quota, RateLimiter};
-use std::num::NonZeroU32;
-use std::sync::{Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
+use tokio::time::Instant;
+
+/// A block is worth so much time, once the turns are used as they come.
+const BLOCK: Duration = Duration::from_millis(500);
+/// A block that needs padding, which is lost to everybody, is worth so much.
+const PADDED_BLOCK: Duration = Duration::from_secs(2);
+/// The next block is asked for when the turns in hand end within this.
+const AHEAD: Duration = Duration::from_millis(120);
+
+/// Why a call has to wait longer than a call waits.
+#[derive(Debug)]
+pub(super) enum Denied {
+    /// The platform has asked for quiet for so long yet.
+    Quiet(Duration),
+    /// The calls of the day are used up; the next day begins in so long.
+    Spent(Duration),
+    /// The keeper of the turns cannot be asked.
+    Keeper(crate::Error),
+}
 
 /// Lets calls through. Shared by all calls of a client.
-pub(super) struct Pacer<C: Clock = MonotonicClock> {
-    clock: C,
-    limiter: Option<RateLimiter<NotKeyed, InMemoryState, C, NoOpMiddleware<C::Instant>>>,
-    quiet_until: Mutex<Option<C::Instant>>,
+pub(super) struct Pacer {
+    budget: RwLock<Arc<dyn Budget>>,
+    state: Mutex<State>,
+    /// One question to the keeper at a time.
+    asking: tokio::sync::Mutex<()>,
+    began: Instant,
 }
 
-impl Pacer<MonotonicClock> {
-    pub(super) fn new(rate: Option<Rate>) -> Self {
-        Self::with_clock(rate, MonotonicClock)
-    }
-
-    /// Waits until the next call may be made.
-    pub(super) async fn ready(&self) {
-        while let Err(wait) = self.admit() {
-            tokio::time::sleep(wait).await;
-        }
-    }
+struct State {
+    hand: Hand,
+    quiet_until: Option<Instant>,
+    /// Nothing limits until then.
+    free_until: Option<Instant>,
 }
 
-impl<C: Clock + Clone> Pacer<C> {
-    fn with_clock(rate: Option<Rate>, clock: C) -> Self {
-        let limiter = rate.and_then(quota).map(|quota| RateLimiter::direct_with_clock(quota, clock.clone()));
-        Self { clock, limiter, quiet_until: Mutex::new(None) }
+enum Next {
+    Go,
+    Turn(Turn),
+    Wait(Duration),
+    Ask,
+}
+
+impl Pacer {
+    pub(super) fn new(rate: Option<Rate>) -> Arc<Self> {
+        Arc::new(Self {
+            budget: RwLock::new(Arc::new(OwnBudget::new(rate))),
+            state: Mutex::new(State { hand: Hand::default(), quiet_until: None, free_until: None }),
+            asking: tokio::sync::Mutex::new(()),
+            began: Instant::now(),
+        })
     }
 
-    /// Lets one call through, or says how long to wait before asking again.
-    fn admit(&self) -> Result<(), Duration> {
-        if let Some(quiet) = self.quiet() {
-            return Err(quiet);
-        }
-        match &self.limiter {
-            None => Ok(()),
-            Some(limiter) => limiter.check().map_err(|not_yet| not_yet.wait_time_from(self.clock.now())),
+    /// From now on turns come from `budget`.
+    pub(super) fn keep_to(&self, budget: Arc<dyn Budget>) {
+        *self.budget.write().unwrap_or_else(PoisonError::into_inner) = budget;
+        let mut state = self.state();
+        state.hand = Hand::default();
+        state.free_until = None;
+    }
+
+    /// Waits until the next call may be made, unless that is more than `longest` away because of quiet or a spent quota.
+    pub(super) async fn ready(self: &Arc<Self>, longest: Duration) -> Result<(), Denied> {
+        loop {
+            match self.next() {
+                Next::Go => return Ok(()),
+                Next::Turn(turn) => {
+                    tokio::time::sleep_until(self.began + turn.from).await;
+                    self.ask_ahead();
+                    let is_in_time = self.began.elapsed() <= turn.until;
+                    if is_in_time && self.quiet().is_none() {
+                        return Ok(());
+                    }
+                    self.state().hand.expired += 1;
+                }
+                Next::Wait(wait) if wait > longest => return Err(Denied::Quiet(wait)),
+                Next::Wait(wait) => tokio::time::sleep(wait).await,
+                Next::Ask => {
+                    let asking = self.asking.lock().await;
+                    // Somebody else may have got an answer meanwhile.
+                    if matches!(self.peek(), Next::Ask) {
+                        self.ask(longest).await?;
+                    }
+                    drop(asking);
+                }
+            }
         }
     }
 
     /// How long the platform still wants quiet, if it does.
     pub(super) fn quiet(&self) -> Option<Duration> {
-        let until = (*self.quiet_until.lock().unwrap_or_else(PoisonError::into_inner))?;
-        let left: Duration = until.duration_since(self.clock.now()).into();
+        let until = self.state().quiet_until?;
+        let left = until.saturating_duration_since(Instant::now());
         (!left.is_zero()).then_some(left)
     }
 
-    /// The platform asked for quiet: no call is let through for `wait`. A shorter wish never ends a longer one.
-    pub(super) fn hold(&self, wait: Duration) {
-        let until = self.clock.now() + wait.into();
-        let mut quiet_until = self.quiet_until.lock().unwrap_or_else(PoisonError::into_inner);
-        *quiet_until = Some(quiet_until.map_or(until, |earlier| earlier.max(until)));
+    /// The platform asked for quiet: no call is let through for `wait`, here or elsewhere. A shorter wish never ends a
+    /// longer one.
+    pub(super) async fn hold(&self, wait: Duration) {
+        self.be_quiet(wait);
+        if let Err(error) = self.budget().hold(wait).await {
+            tracing::warn!("other processes could not be told that the platform asks for quiet: {error}");
+        }
+    }
+
+    /// Gives turns back that will not be used: the work is done.
+    pub(super) async fn rest(&self) {
+        let Some((serial, unused)) = self.state().hand.put_down() else { return };
+        if let Err(error) = self.budget().give_back(serial, unused).await {
+            tracing::debug!("unused turns could not be given back: {error}");
+        }
+    }
+
+    fn be_quiet(&self, wait: Duration) {
+        let until = Instant::now() + wait;
+        let mut state = self.state();
+        state.quiet_until = Some(state.quiet_until.map_or(until, |earlier| earlier.max(until)));
+    }
+
+    fn next(&self) -> Next {
+        self.look(Hand::take)
+    }
+
+    fn peek(&self) -> Next {
+        self.look(Hand::peek)
+    }
+
+    fn look(&self, turn: impl FnOnce(&mut Hand, Duration) -> Option<Turn>) -> Next {
+        if let Some(quiet) = self.quiet() {
+            return Next::Wait(quiet);
+        }
+        let now = Instant::now();
+        let mut state = self.state();
+        if state.free_until.is_some_and(|until| now < until) {
+            return Next::Go;
+        }
+        turn(&mut state.hand, now - self.began).map_or(Next::Ask, Next::Turn)
+    }
+
+    async fn ask(&self, longest: Duration) -> Result<(), Denied> {
+        let (wanted, pad) = self.state().hand.wanted();
+        let asked = self.began.elapsed();
+        let grant = self.budget().reserve(wanted, pad).await.map_err(Denied::Keeper)?;
+        let answered = self.began.elapsed();
+        match grant {
+            Grant::Turns(block) => self.state().hand.add(asked, answered, pad, block),
+            Grant::Unlimited(time) => self.state().free_until = Some(Instant::now() + time),
+            Grant::Quiet(wait) => {
+                self.be_quiet(wait);
+                if wait > longest {
+                    return Err(Denied::Quiet(wait));
+                }
+            }
+            Grant::Spent(wait) if wait > longest => return Err(Denied::Spent(wait)),
+            Grant::Spent(wait) => tokio::time::sleep(wait).await,
+        }
+        Ok(())
+    }
+
+    /// Asks for the next block in the background while turns are left, so that the way to the keeper costs none.
+    fn ask_ahead(self: &Arc<Self>) {
+        if !self.state().hand.is_low(self.began.elapsed()) {
+            return;
+        }
+        let pacer = Arc::clone(self);
+        tokio::spawn(async move {
+            let Ok(_asking) = pacer.asking.try_lock() else { return };
+            if pacer.state().hand.is_low(pacer.began.elapsed()) {
+                // Should it fail, whoever needs the turn asks again and is told.
+                let _ = pacer.ask(Duration::ZERO).await;
+            }
+        });
+    }
+
+    fn budget(&self) -> Arc<dyn Budget> {
+        Arc::clone(&self.budget.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Even spacing. Timers fire up to a few milliseconds late, which would cost a fast pace a good part of its rate: calls
-/// that fell behind by up to 20 ms may be made up for, and the spacing is widened so that even then no stretch of the
-/// rate's length holds more calls than allowed.
-fn quota(rate: Rate) -> Option<Quota> {
-    let per_second = f64::from(rate.calls) / rate.per.as_secs_f64();
-    let behind = ((per_second * 0.02) as u32).min(rate.calls / 50);
-    let spacing = rate.per.div_f64(f64::from(rate.calls - behind));
-    // Rounded up, or a rate that does not divide evenly would be broken by one call after a long time.
-    let spacing = spacing + Duration::from_nanos(1);
-    Quota::with_period(spacing).zip(NonZeroU32::new(behind + 1)).map(|(quota, burst)| quota.allow_burst(burst))
+/// A turn in this process's own time: a length since some moment of its own.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Turn {
+    /// Not before.
+    pub from: Duration,
+    /// Not after.
+    pub until: Duration,
+}
+
+/// The turns in hand. Pure: times come in as lengths since some moment of this process.
+#[derive(Debug, Default)]
+pub(super) struct Hand {
+    blocks: VecDeque<Held>,
+    /// How many turns of the last block were used, and how many expired.
+    taken: u32,
+    expired: u32,
+    /// How many turns are asked for at a time.
+    size: u32,
+    /// The most that are worth [`BLOCK`].
+    most: u32,
+    /// How long the last question to the keeper took.
+    lag: Duration,
+    /// By how much a call may be late.
+    late: Duration,
+}
+
+#[derive(Debug)]
+struct Held {
+    next: Turn,
+    between: Duration,
+    left: u32,
+    serial: i64,
+}
+
+impl Hand {
+    /// Takes the next turn that has not expired.
+    pub(super) fn take(&mut self, now: Duration) -> Option<Turn> {
+        let turn = self.peek(now)?;
+        self.taken += 1;
+        self.skip(1);
+        Some(turn)
+    }
+
+    /// The next turn that has not expired; it stays in hand.
+    pub(super) fn peek(&mut self, now: Duration) -> Option<Turn> {
+        while let Some(block) = self.blocks.front() {
+            if block.left == 0 {
+                self.blocks.pop_front();
+            } else if block.next.until < now || block.next.until < block.next.from {
+                self.expired += 1;
+                self.skip(1);
+            } else {
+                return Some(block.next);
+            }
+        }
+        None
+    }
+
+    fn skip(&mut self, turns: u32) {
+        if let Some(block) = self.blocks.front_mut() {
+            block.left -= turns;
+            block.next.from += block.between * turns;
+            block.next.until += block.between * turns;
+        }
+    }
+
+    /// Whether the turns in hand end soon, of somebody who uses them as they come.
+    pub(super) fn is_low(&self, now: Duration) -> bool {
+        let Some(last) = self.blocks.back() else { return false };
+        let end = last.next.from + last.between * last.left;
+        // With one turn a block, asking ahead would reserve the turn after the next for somebody who may not come.
+        self.size > 1 && self.taken > self.expired && end < now + AHEAD.max(self.lag * 2)
+    }
+
+    /// How many turns to ask for, and the padding. A block grows while turns are used and shrinks when they expire.
+    pub(super) fn wanted(&mut self) -> (u32, Duration) {
+        self.size = if self.taken >= self.size && self.expired <= self.taken / 8 {
+            self.size.saturating_mul(2)
+        } else if self.expired > self.taken {
+            self.size / 2
+        } else {
+            self.size
+        };
+        self.size = self.size.clamp(1, self.most.max(1));
+        (self.taken, self.expired) = (0, 0);
+        // Half of what a call may be late by may go to the way to the keeper; what that takes longer is padded.
+        (self.size, self.lag.saturating_sub(self.late / 2))
+    }
+
+    /// Takes a block up that was asked for and answered at these times.
+    pub(super) fn add(&mut self, asked: Duration, answered: Duration, pad: Duration, block: Block) {
+        let Block { starts_in, spacing, turns, serial } = block;
+        self.lag = answered.saturating_sub(asked);
+        self.late = spacing.late;
+        // Without a spacing only the calls of a day are counted, and few of those should expire.
+        let between = if spacing.between.is_zero() { AHEAD } else { spacing.between };
+        let worth = if pad.is_zero() { BLOCK } else { PADDED_BLOCK };
+        self.most = (worth.as_secs_f64() / between.as_secs_f64()) as u32;
+        // No more of the padding is used than the way took, or calls of this very block would come too close.
+        let until = asked + starts_in + spacing.late + pad.min(self.lag);
+        let next = Turn { from: answered + starts_in, until };
+        self.blocks.push_back(Held { next, between: spacing.between, left: turns, serial });
+    }
+
+    /// Puts all turns down; the last block's number and how many of its turns are unused.
+    pub(super) fn put_down(&mut self) -> Option<(i64, u32)> {
+        let last = self.blocks.pop_back()?;
+        self.blocks.clear();
+        (last.left > 0).then_some((last.serial, last.left))
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use governor::clock::FakeRelativeClock;
-    use proptest::prelude::*;
-
-    /// Calls until `calls` were let through, with a timer that fires `late` after it should; gives the times of the calls.
-    fn simulate(rate: Rate, calls: usize, late: Duration) -> Vec<Duration> {
-        let clock = FakeRelativeClock::default();
-        let pacer = Pacer::with_clock(Some(rate), clock.clone());
-        let (mut now, mut times) = (Duration::ZERO, Vec::new());
-        while times.len() < calls {
-            match pacer.admit() {
-                Ok(()) => times.push(now),
-                Err(wait) => {
-                    assert!(!wait.is_zero(), "waiting for nothing would spin");
-                    clock.advance(wait + late);
-                    now += wait + late;
-                }
-            }
-        }
-        times
-    }
-
-    proptest! {
-        #[test]
-        fn no_stretch_of_the_rates_length_holds_more_calls_than_allowed(
-            calls in 1u32..400, seconds in prop::sample::select(vec![1u64, 60, 3600]), late in 0u64..3_000_000,
-        ) {
-            let rate = Rate { calls, per: Duration::from_secs(seconds) };
-            let times = simulate(rate, calls as usize * 3 + 10, Duration::from_nanos(late));
-            for pair in times.windows(calls as usize + 1) {
-                prop_assert!(pair[calls as usize] - pair[0] >= rate.per, "{:?}", pair[calls as usize] - pair[0]);
-            }
-        }
-    }
-
-    #[test]
-    fn work_that_waits_gets_95_percent_of_the_rate_although_timers_are_late() {
-        for (calls, seconds) in [(10, 1), (100, 1), (600, 60), (5000, 3600), (1000, 1)] {
-            let rate = Rate { calls, per: Duration::from_secs(seconds) };
-            let times = simulate(rate, calls as usize * 4, Duration::from_millis(1));
-            let reached = (times.len() - 1) as f64 / (times[times.len() - 1] - times[0]).as_secs_f64();
-            let allowed = f64::from(calls) / seconds as f64;
-            assert!(reached >= 0.95 * allowed, "{calls} per {seconds} s: {reached} of {allowed}");
-        }
-    }
-
-    #[test]
-    fn quiet_is_kept_and_a_shorter_wish_does_not_end_it() {
-        let clock = FakeRelativeClock::default();
-        let pacer = Pacer::with_clock(None, clock.clone());
-        pacer.hold(Duration::from_secs(10));
-        pacer.hold(Duration::from_secs(1));
-        assert_eq!(pacer.admit(), Err(Duration::from_secs(10)));
-        clock.advance(Duration::from_secs(9));
-        assert_eq!(pacer.quiet(), Some(Duration::from_secs(1)));
-        clock.advance(Duration::from_secs(1));
-        assert_eq!(pacer.admit(), Ok(()));
-    }
-}
+#[path = "pace_tests.rs"]
+mod tests;

@@ -8,9 +8,11 @@
 //! - [`run`]: what a command did, as rows that analysts can read;
 //! - [`staging`], [`storable`], [`cursor`] and [`walk_keys`]: what was read of shops, how far, and what is gone there;
 //! - [`feed`]: the change feed as readers take it, and how far each has read;
+//! - [`budget`]: the calls that a target account allows, kept for all processes;
 //! - [`lease`]: only one process works on a thing at a time, and one that was cut off cannot commit.
 
 pub mod address;
+pub mod budget;
 pub mod cursor;
 pub mod database;
 pub mod feed;

@@ -9,9 +9,11 @@ pub mod registry;
 pub mod salesmanago;
 
 use crate::Result;
+use crate::http::Budget;
 use crate::source::Finding;
 use async_trait::async_trait;
 use serde_json::Value;
+use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -137,6 +139,12 @@ pub trait Target: Send + Sync {
     fn confirm_within(&self) -> Duration {
         Duration::ZERO
     }
+
+    /// From now on every call draws from `budget`. A target that makes calls over [`crate::http::Client`] hands it on.
+    fn keep_to(&self, budget: Arc<dyn Budget>);
+
+    /// The work is done: turns reserved and not used are given back.
+    async fn rest(&self) {}
 
     /// How many calls this value has made to the platform so far, tries included; for reports.
     fn calls(&self) -> u64 {

@@ -16,7 +16,7 @@ use super::registry::TargetPlatform;
 use super::{BatchOutcome, ContactState, Found, Item, Operation, Outcome, Target};
 use crate::config::formats::Secret;
 use crate::config::pipeline::{Account, Load, PlatformSettings, Span};
-use crate::http::{Auth, Client, ClientOptions, Failure, Fate, Idempotency};
+use crate::http::{Auth, Budget, Client, ClientOptions, Failure, Fate, Idempotency};
 use crate::source::Finding;
 use crate::source::registry::Remark;
 use crate::{Error, Kind, Result};
@@ -459,6 +459,14 @@ impl Target for SalesManago {
 
     fn confirm_within(&self) -> Duration {
         self.settings.confirm_timeout.0.unsigned_abs()
+    }
+
+    fn keep_to(&self, budget: Arc<dyn Budget>) {
+        self.client.keep_to(budget);
+    }
+
+    async fn rest(&self) {
+        self.client.rest().await;
     }
 
     fn calls(&self) -> u64 {

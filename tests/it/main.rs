@@ -6,6 +6,7 @@
 mod support;
 
 mod archive;
+mod budget;
 mod change_feed;
 mod changes;
 mod check;

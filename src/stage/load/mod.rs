@@ -36,6 +36,7 @@ use crate::config::Pipeline;
 use crate::failpoint::{self, Point};
 use crate::progress::{Meter, Progress};
 use crate::store::Lease;
+use crate::store::budget::AccountBudget;
 use crate::target::{Operation, Target};
 use crate::{Error, Kind, Result, sql};
 use serde::Serialize;
@@ -125,6 +126,7 @@ pub async fn load_with(
     let lease = Lease::take(&context.db, &context.run, &format!("target:{}", settings.target)).await?;
     failpoint::reach(Point::LoadAfterLease)?;
     let gate = Gate::new(pipeline.load.window.clone(), context.stop.clone());
+    AccountBudget::open(&context.db, pipeline).await?.keep(target.as_ref());
     let ledger = Ledger { db: &context.db, lease: &lease, settings: &settings, run_id: context.run.id };
     let mut load = Load {
         context,
@@ -142,6 +144,7 @@ pub async fn load_with(
     };
     let result = load.run(pipeline).await;
     let summary = load.summary;
+    target.rest().await;
     let released = lease.release().await;
     result?;
     released?;

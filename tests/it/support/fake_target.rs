@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
+use wharf::http::Budget;
 use wharf::source::Finding;
 use wharf::target::{BatchOutcome, ContactState, Found, Item, Operation, Outcome, Target};
 use wharf::{Error, Kind, Result};
@@ -217,6 +218,8 @@ impl Target for FakeTarget {
     fn contacts_per_call(&self) -> usize {
         2
     }
+
+    fn keep_to(&self, _: Arc<dyn Budget>) {}
 
     async fn check(&self) -> Vec<Finding> {
         Vec::new()

@@ -1,0 +1,198 @@
+use super::*;
+use crate::http::budget::Spacing;
+use proptest::prelude::*;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+/// The keeper's row and its clock: what `ops.reserve_turns` does.
+struct Keeper {
+    spacing: Spacing,
+    next: Duration,
+    quiet_until: Duration,
+    serial: i64,
+}
+
+impl Keeper {
+    fn reserve(&mut self, now: Duration, wanted: u32, pad: Duration) -> Grant {
+        if self.quiet_until > now {
+            return Grant::Quiet(self.quiet_until - now);
+        }
+        let start = self.next.max(now);
+        self.next = start + self.spacing.between * wanted + pad;
+        self.serial += 1;
+        Grant::Turns(Block { starts_in: start - now, spacing: self.spacing, turns: wanted, serial: self.serial })
+    }
+
+    fn give_back(&mut self, serial: i64, unused: u32) {
+        if serial == self.serial {
+            self.next -= self.spacing.between * unused;
+        }
+    }
+}
+
+/// One process of a simulation: it has work from `born` to `dies` (true time), and its clock began `skew` ago.
+#[derive(Debug, Clone)]
+struct Process {
+    born: u64,
+    dies: u64,
+    skew: u64,
+    gives_back: bool,
+}
+
+/// How the world treats the processes, in microseconds.
+#[derive(Debug, Clone)]
+struct World {
+    rate: Rate,
+    processes: Vec<Process>,
+    /// From a process to the keeper, and back.
+    way: Vec<u64>,
+    /// How late timers fire.
+    timers: Vec<u64>,
+    until: u64,
+}
+
+/// The true times of all calls.
+fn simulate(world: &World) -> Vec<Duration> {
+    let micros = Duration::from_micros;
+    let mut keeper =
+        Keeper { spacing: Spacing::of(world.rate), next: Duration::ZERO, quiet_until: Duration::ZERO, serial: 0 };
+    let mut hands: Vec<Hand> = world.processes.iter().map(|_| Hand::default()).collect();
+    let mut calls = Vec::new();
+    let mut rolls = 0usize;
+    let mut roll = |of: &[u64]| {
+        rolls += 1;
+        of[rolls % of.len()]
+    };
+    // (true time, process, turn to check on waking)
+    let mut events: BinaryHeap<Reverse<(u64, usize, Option<u64>)>> = BinaryHeap::new();
+    for (n, process) in world.processes.iter().enumerate() {
+        events.push(Reverse((process.born, n, None)));
+    }
+    while let Some(Reverse((now, n, until))) = events.pop() {
+        let process = &world.processes[n];
+        let hand = &mut hands[n];
+        if now >= process.dies.min(world.until) {
+            if process.gives_back
+                && let Some((serial, unused)) = hand.put_down()
+            {
+                keeper.give_back(serial, unused);
+            }
+            continue;
+        }
+        let own = |time: u64| micros(time + process.skew);
+        if let Some(until) = until
+            && now + process.skew <= until
+        {
+            calls.push(micros(now));
+        }
+        match hand.take(own(now)) {
+            Some(turn) => {
+                let due = (turn.from.as_micros() as u64 + 1).saturating_sub(process.skew);
+                // Who need not wait needs no timer.
+                let at = if due <= now { now } else { due + roll(&world.timers) };
+                events.push(Reverse((at, n, Some(turn.until.as_micros() as u64))));
+            }
+            None => {
+                let (wanted, pad) = hand.wanted();
+                let (there, back) = (roll(&world.way), roll(&world.way));
+                let Grant::Turns(block) = keeper.reserve(micros(now + there), wanted, pad) else { unreachable!() };
+                hand.add(own(now), own(now + there + back), pad, block);
+                events.push(Reverse((now + there + back, n, None)));
+            }
+        }
+    }
+    calls.sort();
+    calls
+}
+
+fn stretch_is_kept(rate: Rate, calls: &[Duration]) -> Result<(), String> {
+    for stretch in calls.windows(rate.calls as usize + 1) {
+        let length = stretch[rate.calls as usize] - stretch[0];
+        if length < rate.per {
+            return Err(format!("{} calls within {length:?}", rate.calls + 1));
+        }
+    }
+    Ok(())
+}
+
+fn processes(until: u64) -> impl Strategy<Value = Vec<Process>> {
+    let process = (0..until, 0..until * 2, 0u64..1 << 40, any::<bool>())
+        .prop_map(|(born, dies, skew, gives_back)| Process { born, dies, skew, gives_back });
+    prop::collection::vec(process, 1..6)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn no_stretch_of_the_rates_length_ever_holds_more_calls_than_allowed(
+        calls in 1u32..400,
+        seconds in prop::sample::select(vec![1u64, 60, 3600]),
+        processes in processes(20_000_000),
+        way in prop::collection::vec(0u64..200_000, 1..9),
+        timers in prop::collection::vec(0u64..40_000, 1..9),
+    ) {
+        let until = 20_000_000.max(seconds * 3_000_000);
+        let rate = Rate { calls, per: Duration::from_secs(seconds) };
+        let world = World { rate, processes, way, timers, until };
+        prop_assert_eq!(stretch_is_kept(rate, &simulate(&world)), Ok(()));
+    }
+
+    #[test]
+    fn while_work_remains_97_percent_of_the_allowance_are_used(
+        (calls, seconds) in prop::sample::select(vec![(50u32, 1u64), (10, 1), (200, 1), (1000, 1), (600, 60), (5000, 3600)]),
+        skews in prop::collection::vec(0u64..1 << 40, 1..4),
+        way in prop::collection::vec(100u64..2_000, 1..9),
+        timers in prop::collection::vec(100u64..2_500, 1..9),
+    ) {
+        let until = 60_000_000.max(seconds * 2_000_000);
+        let process = |skew: &u64| Process { born: 0, dies: u64::MAX, skew: *skew, gives_back: false };
+        let rate = Rate { calls, per: Duration::from_secs(seconds) };
+        let world = World { rate, processes: skews.iter().map(process).collect(), way, timers, until };
+        let made = simulate(&world);
+        prop_assert_eq!(stretch_is_kept(rate, &made), Ok(()));
+        let reached = made.len() as f64 / (until as f64 / 1e6);
+        let allowed = f64::from(calls) / seconds as f64;
+        prop_assert!(reached >= 0.97 * allowed, "{} of {}", reached, allowed);
+    }
+}
+
+#[test]
+fn a_keeper_far_away_costs_padding_and_not_the_turns() {
+    let rate = Rate { calls: 50, per: Duration::from_secs(1) };
+    let process = Process { born: 0, dies: u64::MAX, skew: 0, gives_back: false };
+    let world =
+        World { rate, processes: vec![process], way: vec![20_000, 25_000], timers: vec![1000], until: 60_000_000 };
+    let made = simulate(&world);
+    assert_eq!(stretch_is_kept(rate, &made), Ok(()));
+    assert!(made.len() > 60 * 47, "{}", made.len());
+}
+
+#[test]
+fn a_process_that_starts_where_another_ended_keeps_the_distance() {
+    let rate = Rate { calls: 50, per: Duration::from_secs(1) };
+    let process = |born, dies| Process { born, dies, skew: 7, gives_back: true };
+    let processes = vec![process(0, 5_000_000), process(5_030_000, 10_000_000), process(10_030_000, u64::MAX)];
+    let world = World { rate, processes, way: vec![300], timers: vec![800], until: 20_000_000 };
+    let made = simulate(&world);
+    assert_eq!(stretch_is_kept(rate, &made), Ok(()));
+    assert!(made.len() as f64 >= 0.97 * 50.0 * 20.0, "{}", made.len());
+}
+
+#[tokio::test]
+async fn quiet_is_kept_and_a_shorter_wish_does_not_end_it() {
+    let pacer = Pacer::new(None);
+    pacer.hold(Duration::from_secs(1000)).await;
+    pacer.hold(Duration::from_secs(1)).await;
+    let left = pacer.quiet().unwrap();
+    assert!(left > Duration::from_secs(900), "{left:?}");
+    assert!(matches!(pacer.ready(Duration::from_secs(2)).await, Err(Denied::Quiet(_))));
+}
+
+#[tokio::test]
+async fn without_a_rate_calls_go_at_once() {
+    let pacer = Pacer::new(None);
+    for _ in 0..1000 {
+        assert!(pacer.ready(Duration::ZERO).await.is_ok());
+    }
+}
