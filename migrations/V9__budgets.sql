@@ -189,3 +189,11 @@ language sql as $$
     where account = in_account
 $$;
 comment on function ops.hold_turns is 'The platform has asked for quiet: no turn is given out for so many seconds';
+
+-- What goes first -----------------------------------------------------------------------------------------------------
+
+alter table delivery.pending add column is_backfill boolean not null default false;
+comment on column delivery.pending.is_backfill is 'Pending only because everything is compared: goes after what changed';
+
+alter table ops.leases add column wanted_at timestamptz;
+comment on column ops.leases.wanted_at is 'When another process last asked for it; a back-fill then lets it go first';
