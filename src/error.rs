@@ -55,6 +55,10 @@ pub enum Kind {
     Interrupted,
     /// A guard stopped a change too large to be meant.
     Guard,
+    /// A saved plan cannot be applied as it is.
+    Plan,
+    /// Records differ that the change feed would not have led to.
+    Missed,
     /// Files could not be read or written.
     Io,
     /// A defect of Wharf.
@@ -101,6 +105,8 @@ impl Kind {
         Kind::LeaseLost,
         Kind::Interrupted,
         Kind::Guard,
+        Kind::Plan,
+        Kind::Missed,
         Kind::Io,
         Kind::Internal,
     ];
@@ -129,6 +135,8 @@ impl Kind {
             Kind::LeaseLost => "WH-502",
             Kind::Interrupted => "WH-503",
             Kind::Guard => "WH-504",
+            Kind::Plan => "WH-505",
+            Kind::Missed => "WH-506",
             Kind::Io => "WH-601",
             Kind::Internal => "WH-900",
         }
@@ -150,6 +158,7 @@ impl Kind {
             | Kind::Credentials
             | Kind::Permission
             | Kind::Address
+            | Kind::Plan
             | Kind::DatabaseNewer
             | Kind::PrivatePostgres => Exit::BadInput,
             Kind::Unreachable
@@ -162,9 +171,13 @@ impl Kind {
             | Kind::LeaseLost
             | Kind::Interrupted
             | Kind::Guard => Exit::Stopped,
-            Kind::TooLarge | Kind::Protocol | Kind::Refused | Kind::Database | Kind::Io | Kind::Internal => {
-                Exit::Failure
-            }
+            Kind::TooLarge
+            | Kind::Protocol
+            | Kind::Refused
+            | Kind::Database
+            | Kind::Missed
+            | Kind::Io
+            | Kind::Internal => Exit::Failure,
         }
     }
 }

@@ -171,7 +171,7 @@ async fn one_run(global: &Global, db: &Database, pipeline: &Pipeline) -> Result<
     let report = Arc::new(Mutex::new(None));
     let kept = Arc::clone(&report);
     with_run(global, db, &pipeline.name, "run", async |context| {
-        let done = all_stages(&context, pipeline).await?;
+        let done = all_stages(&context, pipeline, &Default::default()).await?;
         let exit = done.exit();
         if let Ok(mut kept) = kept.lock() {
             *kept = Some(done);

@@ -4,16 +4,18 @@ use super::{Global, PipelineFile, with_pipeline};
 use crate::error::Exit;
 use crate::printer::Printer;
 use crate::stage::load::feed::Baseline;
-use crate::stage::load::{self, Summary};
+use crate::stage::load::{self, Options, Patience, Summary};
 use crate::{Result, target};
 
 const EXAMPLES: &str = "\
 Examples:
   wharf plan shop.yaml && wharf load shop.yaml
+  wharf load shop.yaml --full                 compare everything first, not only what changed
   wharf --json load shop.yaml | jq .tally.sent
 
 Exit code 3: some records were refused (wharf rejects). Exit code 4: stopped early, or some orders wait for their
-contact to appear at the target; run it again, it continues.";
+contact to appear at the target; run it again, it continues. Also where more of what the account holds would change than
+load.guard in the pipeline file allows: then nothing was sent, and --allow-mass-change lets it through.";
 
 /// Send what changed to the target
 ///
@@ -25,6 +27,12 @@ contact to appear at the target; run it again, it continues.";
 pub struct Args {
     #[command(flatten)]
     file: PipelineFile,
+    /// Compare everything with what the target holds, not only what changed
+    #[arg(long)]
+    full: bool,
+    /// Send even if that changes, empties or unsubscribes most of what the account holds
+    #[arg(long)]
+    allow_mass_change: bool,
 }
 
 /// Loads one pipeline as a run of its own.
@@ -34,7 +42,9 @@ pub struct Args {
 pub async fn run(global: &Global, args: Args) -> Result<Exit> {
     with_pipeline(global, &args.file.pipeline, "load", async |context, pipeline| {
         let target = target::registry::build(&pipeline.target, &pipeline.load)?;
-        let summary = load::load(&context, &pipeline, target).await?;
+        let options = Options { full: args.full, allow_mass_change: args.allow_mass_change };
+        let patience = Patience::of(&pipeline, target.as_ref());
+        let summary = load::load_as(&context, &pipeline, target, patience, &options).await?;
         global.printer.document(&summary)?;
         print(&global.printer, &summary);
         Ok(summary.tally.exit())
@@ -72,6 +82,7 @@ pub fn baseline_text(baseline: Baseline) -> &'static str {
             "first load of this pipeline into this account: everything is compared, automations stay still"
         }
         Baseline::Settings => "settings that shape what is sent have changed: everything is compared",
+        Baseline::Asked => "everything is compared, as asked for",
         Baseline::Rfm => "fields use RFM scores, which move by themselves: contacts are compared once a day",
     }
 }

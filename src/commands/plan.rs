@@ -2,16 +2,21 @@
 
 use super::{Global, PipelineFile, load, with_database};
 use crate::error::Exit;
-use crate::stage::plan::{self, Record, Report};
+use crate::stage::load::feed::Baseline;
+use crate::stage::plan::{self, Options, Record, Report};
 use crate::{Error, Kind, Result, target};
 use std::io::Write;
 
 const EXAMPLES: &str = "\
 Examples:
   wharf plan shop.yaml                       counts, calls and time
+  wharf plan shop.yaml --full                compare everything, and check that no change was missed
   wharf plan shop.yaml --verbose | less      every record, every field, old -> new
   wharf --json plan shop.yaml | jq .tally.sent
-  wharf --json --verbose plan shop.yaml      one JSON object a line: the records, then the counts";
+  wharf --json --verbose plan shop.yaml      one JSON object a line: the records, then the counts
+
+Exit code 1: --full found records that differ although nothing says that they changed (wharf load --full sends them).
+Exit code 4: the guard would stop the load, because too much of what the account holds would change.";
 
 /// Show what a load would do; makes no call and changes nothing
 ///
@@ -22,6 +27,12 @@ Examples:
 pub struct Args {
     #[command(flatten)]
     file: PipelineFile,
+    /// Compare everything with what the target holds, not only what changed, and check that no change was missed
+    #[arg(long)]
+    full: bool,
+    /// Do not mind how much of what the account holds would change
+    #[arg(long)]
+    allow_mass_change: bool,
 }
 
 /// Plans one pipeline; not a run, because nothing is done.
@@ -34,22 +45,35 @@ pub async fn run(global: &Global, args: Args) -> Result<Exit> {
     let printer = &global.printer;
     let in_lines = printer.is_json() && printer.is_verbose();
     with_database(global, async |db| {
-        let report = plan::plan(&db, &pipeline, target.as_ref(), &global.progress, &global.stop, |record| {
+        let options = Options { full: args.full };
+        let see = |record: Record| {
             if in_lines {
                 write_json_line(&record)?;
             } else if printer.is_verbose() {
                 print_record(global, &record);
             }
             Ok(())
-        })
-        .await?;
+        };
+        let report =
+            plan::plan_as(&db, &pipeline, target.as_ref(), &global.progress, &global.stop, &options, see).await?;
         if in_lines {
             write_json_line(&report)?;
         } else {
             printer.document(&report)?;
             print(global, &report);
         }
-        Ok(Exit::Done)
+        if let Some(audit) = &report.audit {
+            audit.check()?;
+        }
+        match &report.guard {
+            Some(excess) if !args.allow_mass_change => {
+                printer.warning(format_args!(
+                    "a load would stop before its first call: {excess}; --allow-mass-change lets it through"
+                ));
+                Ok(Exit::Stopped)
+            }
+            _ => Ok(Exit::Done),
+        }
     })
     .await
 }
@@ -73,6 +97,17 @@ fn print(global: &Global, report: &Report) {
     if let Some(baseline) = report.baseline {
         printer.note(load::baseline_text(baseline));
     }
+    if report.baseline == Some(Baseline::Settings) {
+        let names = match report.changed_settings.as_slice() {
+            [] => "this version renders differently, or the last load kept no names".to_owned(),
+            names => names.join(", "),
+        };
+        printer.line(format_args!(
+            "the mapping changed since the last load ({names}): all {} contacts are compared, {} of those held would be \
+             sent again",
+            report.contacts, report.toll.changed
+        ));
+    }
     if report.open_calls > 0 {
         printer.note(format_args!(
             "{} calls of an earlier load are open; a load looks first what arrived",
@@ -88,11 +123,38 @@ fn print(global: &Global, report: &Report) {
             printer.line(format_args!("{heading:<14} {n:>9}  {name}"));
         }
     }
-    let time = match report.seconds {
-        Some(seconds) => format!("about {} at the account's rate", duration(seconds)),
-        None => "as fast as the account answers: the pipeline file sets no rate".to_owned(),
-    };
-    printer.line(format_args!("{} calls, {time}", report.calls));
+    for (field, n) in &report.changed_fields {
+        printer.line(format_args!("{:<14} {n:>9}  {field}", "changed field"));
+    }
+    if let Some(audit) = &report.audit {
+        printer.line(format_args!(
+            "audit: {} compared, {} unchanged, {} differ; {} of these were missed by the change feed",
+            audit.compared, audit.unchanged, audit.differing, audit.missed
+        ));
+        for (n, what) in
+            [(audit.refused_before, "were refused before"), (audit.moving, "differ in fields that move by themselves")]
+        {
+            if n > 0 {
+                printer.line(format_args!("audit: {n} {what}"));
+            }
+        }
+    }
+    printer.line(time(report));
+}
+
+fn time(report: &Report) -> String {
+    let calls = report.calls;
+    match &report.estimate {
+        None if calls == 0 => "no calls".to_owned(),
+        None => format!("{calls} calls, as fast as the account answers: the pipeline file sets no rate"),
+        Some(estimate) if estimate.closed > 0.0 => format!(
+            "{calls} calls, about {} of work at the account's rate; with {} of closed hours done by {}",
+            duration(estimate.working),
+            duration(estimate.closed),
+            estimate.done_at.strftime("%Y-%m-%d %H:%M UTC")
+        ),
+        Some(estimate) => format!("{calls} calls, about {} at the account's rate", duration(estimate.working)),
+    }
 }
 
 fn duration(seconds: f64) -> String {

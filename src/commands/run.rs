@@ -6,7 +6,7 @@ use crate::error::Exit;
 use crate::printer::Printer;
 use crate::stage::archive::{self, ArchiveReport, When};
 use crate::stage::extract::{ExtractReport, Options};
-use crate::stage::load::Summary;
+use crate::stage::load::{Options as LoadOptions, Patience, Summary};
 use crate::stage::transform::TransformReport;
 use crate::stage::{self, Context};
 use crate::{Result, target};
@@ -21,7 +21,7 @@ Examples:
 
 It can be stopped or killed at any instant; run it again, it continues.
 Exit code 3: done, but some records were refused; `wharf rejects` lists them.
-Exit code 4: stopped early (a platform down, window closed, interrupted).";
+Exit code 4: stopped early (a platform down, window closed, interrupted, a guard).";
 
 /// Do everything a pipeline says: extract, transform, load, archive
 ///
@@ -32,6 +32,9 @@ Exit code 4: stopped early (a platform down, window closed, interrupted).";
 pub struct Args {
     #[command(flatten)]
     file: PipelineFile,
+    /// Send even if that changes, empties or unsubscribes most of what the account holds
+    #[arg(long)]
+    allow_mass_change: bool,
 }
 
 /// What a run did, stage by stage.
@@ -74,7 +77,8 @@ fn seconds<S: serde::Serializer>(took: &Duration, serializer: S) -> std::result:
 /// Those of the first stage that fails.
 pub async fn run(global: &Global, args: Args) -> Result<Exit> {
     with_pipeline(global, &args.file.pipeline, "run", async |context, pipeline| {
-        let report = all_stages(&context, &pipeline).await?;
+        let options = LoadOptions { allow_mass_change: args.allow_mass_change, ..LoadOptions::default() };
+        let report = all_stages(&context, &pipeline, &options).await?;
         global.printer.document(&report)?;
         say(&global.printer, &report);
         Ok(report.exit())
@@ -86,7 +90,7 @@ pub async fn run(global: &Global, args: Args) -> Result<Exit> {
 ///
 /// # Errors
 /// Those of the first stage that fails.
-pub(super) async fn all_stages(context: &Context, pipeline: &Pipeline) -> Result<RunReport> {
+pub(super) async fn all_stages(context: &Context, pipeline: &Pipeline, options: &LoadOptions) -> Result<RunReport> {
     let started = Instant::now();
     let target = target::registry::build(&pipeline.target, &pipeline.load)?;
     let sources: Vec<_> = pipeline.sources.iter().collect();
@@ -94,7 +98,8 @@ pub(super) async fn all_stages(context: &Context, pipeline: &Pipeline) -> Result
     outcome?;
     let connections: Vec<String> = pipeline.sources.iter().map(|source| source.connection.clone()).collect();
     let transformed = stage::transform::run(context, &connections, false).await?;
-    let loaded = stage::load::load(context, pipeline, target).await?;
+    let patience = Patience::of(pipeline, target.as_ref());
+    let loaded = stage::load::load_as(context, pipeline, target, patience, options).await?;
     let archived = match &pipeline.archive {
         Some(settings) => Some(archive::run(context, settings, When::IfDue).await?),
         None => None,

@@ -248,6 +248,30 @@ pub struct Load {
     /// After a call whose answer was lost: how long its work may take to show at the account before what is not there is
     /// sent again, for example `5m`; one minute if left out.
     pub grace: Option<Span>,
+    /// What a load may change at most of what the account holds already.
+    #[serde(default)]
+    pub guard: LoadGuard,
+}
+
+/// How much of what the account holds already one load may change. More stops it before the first call, because a shop that
+/// was read half, or a slip in this file, looks just like that; `--allow-mass-change` lets it through.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LoadGuard {
+    /// The largest share of the account's contacts that may lose tags or consent, or be given up, in one load.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub max_removed_share: f64,
+    /// The largest share of the account's contacts that may change in any way in one load.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub max_changed_share: f64,
+    /// Fewer contacts than this are never too many.
+    pub at_least: u64,
+}
+
+impl Default for LoadGuard {
+    fn default() -> Self {
+        Self { max_removed_share: 0.1, max_changed_share: 0.5, at_least: 100 }
+    }
 }
 
 /// Where snapshots go.

@@ -118,6 +118,13 @@ pub struct Rendered {
     pub reason: Option<String>,
 }
 
+impl Rendered {
+    /// What `delivery.pending` calls it: `contact` or `order`.
+    pub fn pending_object(&self) -> &'static str {
+        if self.object == Object::Contact.name() { Object::Contact.name() } else { Object::Order.name() }
+    }
+}
+
 /// The session and its tables.
 pub struct Bench {
     client: Client,
@@ -153,7 +160,12 @@ impl Bench {
                 row.get::<_, String>(0)
             }
             Purpose::Plan => "create temporary table deliver_pending (
-                    object text, key uuid, run_id bigint not null, primary key (object, key))"
+                    object text,
+                    key uuid,
+                    run_id bigint not null,
+                    -- Whether it would be looked at without being asked for.
+                    is_expected boolean not null default true,
+                    primary key (object, key))"
                 .to_owned(),
         };
         client.batch_execute(&pending).await?;
@@ -307,12 +319,20 @@ impl Bench {
             )
             .await?;
         let woken: Vec<Uuid> = rendered.iter().filter(|row| row.wakes_orders).map(|row| row.key).collect();
+        if woken.is_empty() {
+            return Ok(());
+        }
         self.client
             .execute(
-                "insert into pg_temp.deliver_pending (object, key, run_id)
-                 select distinct 'order', order_id, 0 from canonical.orders
-                 where contact_id = any ($1) and connection = any ($2)
-                 on conflict do nothing",
+                "insert into pg_temp.deliver_pending (object, key, run_id, is_expected)
+                 select 'order', orders.order_id, 0, bool_or(contact.is_expected)
+                 from canonical.orders
+                 join pg_temp.deliver_pending as contact
+                     on contact.object = 'contact' and contact.key = orders.contact_id
+                 where orders.contact_id = any ($1) and orders.connection = any ($2)
+                 group by orders.order_id
+                 on conflict (object, key) do update set is_expected = true
+                 where excluded.is_expected and not deliver_pending.is_expected",
                 &[&woken, &self.settings.connections],
             )
             .await?;

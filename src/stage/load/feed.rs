@@ -11,7 +11,12 @@ use crate::store::lease::Lease;
 use crate::{Result, sql};
 use deadpool_postgres::GenericClient;
 use serde::Serialize;
+use serde_json::Value;
 use tokio_postgres::Client;
+
+/// What the feed says has changed.
+const CHANGED: [(Object, &str); 2] =
+    [(Object::Contact, "deliver/feed/changed_contacts.sql"), (Object::Order, "deliver/feed/changed_orders.sql")];
 
 /// Why everything is compared with the ledger, and not only what changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -23,6 +28,8 @@ pub enum Baseline {
     Settings,
     /// RFM scores move without any change; contacts are compared once a day.
     Rfm,
+    /// It was asked for: an audit.
+    Asked,
 }
 
 /// Which part of the feed is taken over.
@@ -38,10 +45,13 @@ pub struct Part {
     pub first_load: bool,
     /// Seconds since everything was last compared; `None` if it never was.
     pub since_full: Option<f64>,
+    /// Which settings have changed since the last load: `tags.always`, `fields.ltv`; empty where nobody knows.
+    pub changed_settings: Vec<String>,
 }
 
 impl Part {
-    /// Finds out what is to be taken over. `own_run` counts as finished: its own changes are committed before it loads.
+    /// Finds out what is to be taken over: everything if that is `asked` for. `own_run` counts as finished: its own changes
+    /// are committed before it loads.
     ///
     /// # Errors
     /// Those of the database.
@@ -49,6 +59,7 @@ impl Part {
         client: &mut deadpool_postgres::Client,
         settings: &Settings,
         own_run: Option<i64>,
+        asked: bool,
     ) -> Result<Self> {
         let transaction = client.transaction().await?;
         transaction.batch_execute("set local lock_timeout = '30s'; lock table ops.runs in share mode").await?;
@@ -57,13 +68,20 @@ impl Part {
         transaction.commit().await?;
         let consumer = client
             .query_opt(
-                "select run_id, settings_hash, extract(epoch from now() - full_at)::double precision, first_load
+                "select run_id, settings_hash, extract(epoch from now() - full_at)::double precision, first_load, settings
                  from delivery.consumers where target = $1 and pipeline = $2",
                 &[&settings.target, &settings.pipeline],
             )
             .await?;
         let Some(row) = consumer else {
-            return Ok(Self { after: 0, through, baseline: Some(Baseline::First), first_load: true, since_full: None });
+            return Ok(Self {
+                after: 0,
+                through,
+                baseline: Some(Baseline::First),
+                first_load: true,
+                since_full: None,
+                changed_settings: Vec::new(),
+            });
         };
         let hash: Option<String> = row.get(1);
         let since_full: Option<f64> = row.get(2);
@@ -71,28 +89,30 @@ impl Part {
         let baseline = match hash {
             None => Some(Baseline::First),
             Some(hash) if hash != settings.hash => Some(Baseline::Settings),
+            Some(_) if asked => Some(Baseline::Asked),
             Some(_) if settings.fields.use_rfm() && is_old => Some(Baseline::Rfm),
             Some(_) => None,
         };
         let after: i64 = row.get(0);
-        Ok(Self { after, through: through.max(after), baseline, first_load: row.get(3), since_full })
+        let before: Option<Value> = row.get(4);
+        let changed_settings = match (baseline, before) {
+            (Some(Baseline::Settings), Some(before)) => settings.changes_since(&before),
+            _ => Vec::new(),
+        };
+        Ok(Self { after, through: through.max(after), baseline, first_load: row.get(3), since_full, changed_settings })
     }
 
     /// The statements that select what becomes pending: `(key, run_id)` rows of an object.
     fn selections(&self) -> Vec<(Object, &'static str)> {
         match self.baseline {
-            Some(Baseline::First | Baseline::Settings) => {
+            Some(Baseline::First | Baseline::Settings | Baseline::Asked) => {
                 vec![(Object::Contact, "deliver/feed/all_contacts.sql"), (Object::Order, "deliver/feed/all_orders.sql")]
             }
-            Some(Baseline::Rfm) => vec![
-                (Object::Contact, "deliver/feed/all_contacts.sql"),
-                (Object::Contact, "deliver/feed/changed_contacts.sql"),
-                (Object::Order, "deliver/feed/changed_orders.sql"),
-            ],
-            None => vec![
-                (Object::Contact, "deliver/feed/changed_contacts.sql"),
-                (Object::Order, "deliver/feed/changed_orders.sql"),
-            ],
+            Some(Baseline::Rfm) => {
+                let all = (Object::Contact, "deliver/feed/all_contacts.sql");
+                [all].into_iter().chain(CHANGED).collect()
+            }
+            None => CHANGED.to_vec(),
         }
     }
 
@@ -134,13 +154,21 @@ impl Part {
         }
         GenericClient::execute(
             &transaction,
-            "insert into delivery.consumers (target, pipeline, run_id, settings_hash, full_at)
-             values ($1, $2, $3, $4, now())
+            "insert into delivery.consumers (target, pipeline, run_id, settings_hash, settings, full_at)
+             values ($1, $2, $3, $4, $6, now())
              on conflict (target, pipeline) do update
              set run_id = excluded.run_id,
                  settings_hash = excluded.settings_hash,
+                 settings = excluded.settings,
                  full_at = case when $5 then now() else consumers.full_at end",
-            &[&settings.target, &settings.pipeline, &self.through, &settings.hash, &self.baseline.is_some()],
+            &[
+                &settings.target,
+                &settings.pipeline,
+                &self.through,
+                &settings.hash,
+                &self.baseline.is_some(),
+                &settings.named,
+            ],
         )
         .await?;
         failpoint::reach(Point::LoadBeforeTakeoverCommit)?;
@@ -148,7 +176,8 @@ impl Part {
         Ok(taken)
     }
 
-    /// Copies what is pending, and what would be taken over, into a plan's `deliver_pending`.
+    /// Copies what is pending, and what would be taken over, into a plan's `deliver_pending`. Where everything is compared
+    /// because that was asked for, it notes what would have been looked at anyway.
     ///
     /// # Errors
     /// Those of the database.
@@ -160,17 +189,37 @@ impl Part {
                 &[&settings.target, &settings.pipeline],
             )
             .await?;
-        for (object, file) in self.selections() {
-            let text = format!(
-                "insert into pg_temp.deliver_pending (object, key, run_id)
-                 select $5, selected.key, selected.run_id from (\n{}\n) as selected
-                 on conflict do nothing",
-                sql::file(file)?
-            );
-            session
-                .execute(&text, &[&settings.target, &settings.connections, &self.after, &self.through, &object.name()])
-                .await?;
+        if self.baseline == Some(Baseline::Asked) {
+            // Later changes too: they are on their way, and a load takes them over once their runs are finished.
+            for (object, file) in CHANGED {
+                self.copy(session, settings, object, file, (self.after, i64::MAX), true).await?;
+            }
         }
+        let is_expected = self.baseline != Some(Baseline::Asked);
+        for (object, file) in self.selections() {
+            self.copy(session, settings, object, file, (self.after, self.through), is_expected).await?;
+        }
+        Ok(())
+    }
+
+    async fn copy(
+        &self,
+        session: &Client,
+        settings: &Settings,
+        object: Object,
+        file: &str,
+        (after, through): (i64, i64),
+        is_expected: bool,
+    ) -> Result<()> {
+        let text = format!(
+            "insert into pg_temp.deliver_pending (object, key, run_id, is_expected)
+             select $5, selected.key, selected.run_id, $6 from (\n{}\n) as selected
+             on conflict do nothing",
+            sql::file(file)?
+        );
+        session
+            .execute(&text, &[&settings.target, &settings.connections, &after, &through, &object.name(), &is_expected])
+            .await?;
         Ok(())
     }
 }

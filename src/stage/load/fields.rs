@@ -50,6 +50,32 @@ impl Fields {
         })
     }
 
+    /// Whether what they give can change although the contact's row does not: they read RFM scores, the time, other tables.
+    /// Postgres is the judge: what it would not index can move. When in doubt, it moves. `client` needs `pg_temp`.
+    ///
+    /// # Errors
+    /// Those of the connection.
+    pub async fn move_by_themselves(&self, client: &tokio_postgres::Client) -> Result<bool> {
+        if self.is_empty() {
+            return Ok(false);
+        }
+        if self.use_rfm() {
+            return Ok(true);
+        }
+        client.batch_execute("create temporary table c (like canonical.contacts)").await?;
+        let mut moves = false;
+        for expression in self.expressions.values() {
+            let tried = client.batch_execute(&format!("create index on pg_temp.c (({expression}))")).await;
+            match tried {
+                Ok(()) => {}
+                Err(error) if error.as_db_error().is_some() => moves = true,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        client.batch_execute("drop table pg_temp.c").await?;
+        Ok(moves)
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.expressions.is_empty()

@@ -17,6 +17,7 @@ mod contacts;
 mod events;
 pub mod feed;
 pub mod fields;
+pub mod guard;
 pub mod ledger;
 mod look_up;
 pub mod pace;
@@ -88,6 +89,15 @@ impl Patience {
     }
 }
 
+/// What was asked of a load.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Compare everything with the ledger, not only what the feed names.
+    pub full: bool,
+    /// Let through what the guard would stop.
+    pub allow_mass_change: bool,
+}
+
 /// What a load did.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Summary {
@@ -104,7 +114,7 @@ pub struct Summary {
 /// Loads what is pending of a pipeline into its target.
 ///
 /// # Errors
-/// [`Kind::Interrupted`] when asked to stop or outside the window; what the target answers where it stops the whole load
+/// [`Kind::Guard`] where too much would change; [`Kind::Interrupted`] when asked to stop or outside the window; what the target answers where it stops the whole load
 /// (throttled, unreachable, credentials); [`Kind::LeaseHeld`]; [`Kind::PipelineFile`] for a field expression; those of
 /// the database. What was done until then is in the ledger, and counted in the run's steps.
 pub async fn load(context: &Context, pipeline: &Pipeline, target: Arc<dyn Target>) -> Result<Summary> {
@@ -121,6 +131,20 @@ pub async fn load_with(
     pipeline: &Pipeline,
     target: Arc<dyn Target>,
     patience: Patience,
+) -> Result<Summary> {
+    load_as(context, pipeline, target, patience, &Options::default()).await
+}
+
+/// As [`load_with`], and as `options` ask for.
+///
+/// # Errors
+/// As [`load`].
+pub async fn load_as(
+    context: &Context,
+    pipeline: &Pipeline,
+    target: Arc<dyn Target>,
+    patience: Patience,
+    options: &Options,
 ) -> Result<Summary> {
     let settings = Settings::new(pipeline, target.as_ref())?;
     let lease = Lease::take(&context.db, &context.run, &format!("target:{}", settings.target)).await?;
@@ -142,7 +166,7 @@ pub async fn load_with(
         meter: Progress::silent().meter("", None),
         summary: Summary::default(),
     };
-    let result = load.run(pipeline).await;
+    let result = load.run(pipeline, options).await;
     let summary = load.summary;
     target.rest().await;
     let released = lease.release().await;
@@ -170,12 +194,15 @@ struct Load<'a> {
 }
 
 impl Load<'_> {
-    async fn run(&mut self, pipeline: &Pipeline) -> Result<()> {
+    async fn run(&mut self, pipeline: &Pipeline, options: &Options) -> Result<()> {
         self.gate.check()?;
         let mut open = self.recover().await?;
         failpoint::reach(Point::LoadAfterRecovery)?;
-        let part = self.take_over().await?;
+        let part = self.take_over(options).await?;
         failpoint::reach(Point::LoadAfterTakeover)?;
+        if !options.allow_mass_change {
+            guard::check(&self.context.db, self.settings, &pipeline.load.guard, &self.context.stop).await?;
+        }
         let mut bench = Bench::open(&self.context.db, self.settings, Purpose::Load).await?;
 
         let contacts = bench.queue(Object::Contact).await?;
@@ -204,17 +231,15 @@ impl Load<'_> {
         Ok(())
     }
 
-    async fn take_over(&mut self) -> Result<Part> {
+    async fn take_over(&mut self, options: &Options) -> Result<Part> {
         let mut client = self.context.db.client().await?;
-        let part = Part::find(&mut client, self.settings, Some(self.context.run.id)).await?;
+        let part = Part::find(&mut client, self.settings, Some(self.context.run.id), options.full).await?;
         self.summary.taken_over = part.take_over(&mut client, self.ledger.lease, self.settings).await?;
         self.summary.baseline = part.baseline;
         self.summary.first_load = part.first_load;
         self.first_load = part.first_load;
         if part.baseline.is_some() {
-            for row in client.query(sql::file("deliver/stale_tables.sql")?, &[]).await? {
-                client.batch_execute(&format!("analyze {}", row.get::<_, &str>(0))).await?;
-            }
+            analyze_stale(&client).await?;
         }
         Ok(part)
     }
@@ -280,6 +305,14 @@ impl Load<'_> {
     fn event_operation(&self, object: &str) -> Result<Operation> {
         find_operation(&self.operations, |operation| operation.object == object, object)
     }
+}
+
+/// Gathers statistics of tables that rendering reads where they are missing or far off, as after a first extract.
+pub(in crate::stage) async fn analyze_stale(client: &tokio_postgres::Client) -> Result<()> {
+    for row in client.query(sql::file("deliver/stale_tables.sql")?, &[]).await? {
+        client.batch_execute(&format!("analyze {}", row.get::<_, &str>(0))).await?;
+    }
+    Ok(())
 }
 
 /// The operation that `is_it` picks.

@@ -25,6 +25,8 @@ pub struct Settings {
     pub check_existing: bool,
     /// `$1` of the files below `sql/deliver/<platform>`.
     pub value: Value,
+    /// All that by the names that people know it by, for telling what has changed.
+    pub named: Value,
     /// Fingerprint of all that, and of the SQL itself.
     pub hash: String,
 }
@@ -64,6 +66,10 @@ impl Settings {
         for file in ["contacts", "contact_requests", "events"] {
             fingerprint.update(sql::file(&format!("deliver/{platform}/{file}.sql"))?);
         }
+        let mut named = value.clone();
+        if let Some(members) = named.as_object_mut() {
+            members.insert("fields".to_owned(), json!(pipeline.contacts.fields));
+        }
         Ok(Self {
             target: pipeline.target.account.clone(),
             pipeline: pipeline.name.clone(),
@@ -72,7 +78,45 @@ impl Settings {
             fields,
             check_existing,
             value,
+            named,
             hash: hex::encode(fingerprint.finalize()),
         })
+    }
+
+    /// The names of the settings that differ from `before`, what [`Settings::named`] was at the last load. Nothing differs
+    /// where this version of Wharf renders differently by itself.
+    pub fn changes_since(&self, before: &Value) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        compare("", before, &self.named, &mut names);
+        names
+    }
+}
+
+/// Notes the paths at which two values differ; lists are compared as a whole.
+fn compare(path: &str, before: &Value, now: &Value, names: &mut Vec<String>) {
+    let (Value::Object(old), Value::Object(new)) = (before, now) else {
+        if before != now {
+            names.push(path.to_owned());
+        }
+        return;
+    };
+    let all: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    for name in all {
+        let below = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        compare(&below, old.get(name).unwrap_or(&Value::Null), new.get(name).unwrap_or(&Value::Null), names);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changed_settings_are_named_by_their_path() {
+        let before = json!({"tags": {"always": ["a"], "registered": "x"}, "fields": {"ltv": "1"}, "consent": "all"});
+        let now = json!({"tags": {"always": ["b"], "registered": "x"}, "fields": {"size": "2"}, "consent": "all"});
+        let mut names = Vec::new();
+        compare("", &before, &now, &mut names);
+        assert_eq!(names, ["fields.ltv", "fields.size", "tags.always"]);
     }
 }

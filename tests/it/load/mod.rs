@@ -1,9 +1,11 @@
 //! Loading: what is sent, what is not, and what becomes of it when something goes wrong on the way.
 
+mod audit;
 mod consent;
 mod events;
 mod fields;
 mod functions;
+mod guard;
 mod moves;
 mod program;
 mod unhappy;
@@ -106,6 +108,31 @@ async fn a_change_that_makes_no_difference_is_not_sent() {
     let tally = shop.load().await;
     assert_eq!((tally.unchanged, tally.all_sent()), (1, 0));
     assert_eq!(shop.count("delivery.pending").await, 0);
+}
+
+#[tokio::test]
+async fn a_change_in_what_no_field_is_mapped_from_makes_no_call() {
+    let mut shop = Shop::new(json!({"contacts": {"fields": {"size": "extra->>'size'"}}})).await;
+    shop.contact("a@shop.example", json!({"extra": {"size": "M", "shoe": "42"}})).await;
+    shop.load().await;
+    shop.target.take_calls();
+    shop.target.state(|state| state.looks = 0);
+    let elsewhere = json!({"extra": {"size": "M", "shoe": "43"}, "updated_at": "2025-01-01T00:00:00Z",
+        "created_at": "2020-01-01T00:00:00Z"});
+    shop.contact("a@shop.example", elsewhere.clone()).await;
+    let (report, _) = shop.plan().await;
+    assert_eq!((report.contacts, report.calls, report.tally.unchanged), (1, 0, 1));
+    assert_eq!(shop.load().await.all_calls(), 0);
+    assert!(shop.target.take_calls().is_empty() && shop.target.state(|state| state.looks) == 0);
+
+    shop.pipeline.contacts.fields.insert("shoe".into(), "extra->>'shoe'".into());
+    let (report, records) = shop.plan().await;
+    assert_eq!(
+        (report.changed_settings, report.changed_fields),
+        (vec!["fields.shoe".into()], counts(&[("properties.shoe", 1)]))
+    );
+    assert_eq!(records[0].fields[0].new.as_deref(), Some("43"));
+    assert_eq!(shop.load().await.sent, counts(&[("contacts changed", 1)]));
 }
 
 #[tokio::test]

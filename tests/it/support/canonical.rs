@@ -205,9 +205,13 @@ impl Shop {
     }
 
     pub async fn try_load(&self) -> wharf::Result<Summary> {
+        self.load_as(&load::Options::default()).await
+    }
+
+    pub async fn load_as(&self, options: &load::Options) -> wharf::Result<Summary> {
         let context = self.context().await;
         let target: Arc<dyn Target> = self.target.clone();
-        let result = load::load_with(&context, &self.pipeline, target, self.patience).await;
+        let result = load::load_as(&context, &self.pipeline, target, self.patience, options).await;
         let outcome = if result.is_ok() { Outcome::Done } else { Outcome::Stopped };
         context.run.finish(outcome, result.as_ref().err()).await.unwrap();
         result
@@ -231,13 +235,18 @@ impl Shop {
     }
 
     pub async fn plan(&self) -> (Report, Vec<Record>) {
+        self.plan_as(&plan::Options::default()).await
+    }
+
+    pub async fn plan_as(&self, options: &plan::Options) -> (Report, Vec<Record>) {
         let mut records = Vec::new();
-        let report = plan::plan(
+        let report = plan::plan_as(
             &self.test.db,
             &self.pipeline,
             self.target.as_ref(),
             &Progress::silent(),
             &CancellationToken::new(),
+            options,
             |record| {
                 records.push(record);
                 Ok(())

@@ -7,6 +7,7 @@ use wharf::progress::Progress;
 use wharf::sandbox::{Platform, Sandbox, SandboxOptions, salesmanago, woocommerce};
 use wharf::stage::extract::{self, ExtractReport};
 use wharf::stage::load::{self, Summary};
+use wharf::stage::plan::{self, Record, Report};
 use wharf::stage::{Context, transform};
 use wharf::store::{Outcome, Run};
 use wharf::{source, target};
@@ -56,6 +57,45 @@ impl WholeWay {
         let loaded = load::load(&context, &self.pipeline, target).await.unwrap();
         run.finish(Outcome::Done, None).await.unwrap();
         (extracted, loaded)
+    }
+
+    /// Reads everything there is at the shop, deletions included, and says what it means; sends nothing.
+    pub async fn read_all(&self) {
+        let context = self.context("transform").await;
+        let connection = &self.pipeline.sources[0];
+        let source = source::registry::build(connection).unwrap();
+        let options = extract::Options { full: true, allow_deletions: true, ..Default::default() };
+        extract::run_with(&context, &self.pipeline, connection, source, &options).await.1.unwrap();
+        transform::run(&context, std::slice::from_ref(&connection.connection), false).await.unwrap();
+        context.run.finish(Outcome::Done, None).await.unwrap();
+    }
+
+    /// Sends what is pending.
+    pub async fn load(&self) -> Summary {
+        let context = self.context("load").await;
+        let target = target::registry::build(&self.pipeline.target, &self.pipeline.load).unwrap();
+        let loaded = load::load(&context, &self.pipeline, target).await.unwrap();
+        context.run.finish(Outcome::Done, None).await.unwrap();
+        loaded
+    }
+
+    /// What a load would do.
+    pub async fn plan(&self, options: &plan::Options) -> (Report, Vec<Record>) {
+        let target = target::registry::build(&self.pipeline.target, &self.pipeline.load).unwrap();
+        let (progress, stop) = (Progress::silent(), Default::default());
+        let mut records = Vec::new();
+        let see = |record| {
+            records.push(record);
+            Ok(())
+        };
+        let report = plan::plan_as(&self.test.db, &self.pipeline, target.as_ref(), &progress, &stop, options, see);
+        let report = report.await.unwrap();
+        (report, records)
+    }
+
+    async fn context(&self, command: &str) -> Context {
+        let run = Run::begin(&self.test.db, &self.pipeline.name, command).await.unwrap();
+        Context { db: self.test.db.clone(), run, progress: Progress::silent(), stop: Default::default() }
     }
 
     /// The emulated account.

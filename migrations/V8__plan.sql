@@ -1,0 +1,23 @@
+-- What plans need: which settings payloads were shaped by, fingerprints that tell what cannot differ, hashes of payloads.
+
+alter table delivery.consumers add column settings jsonb;
+comment on column delivery.consumers.settings is 'The settings behind settings_hash, by name, so that a plan can say which of them have changed; never a secret';
+
+alter table delivery.ledger add column fingerprint bigint;
+comment on column delivery.ledger.fingerprint is 'For contacts: fingerprint of the canonical rows and settings that the payload was rendered from, mixed with the payload''s own; where it still holds, rendering would give the payload again. Null where nobody knows, and then it is rendered';
+
+-- 128 bits, equal for equal payloads however they are written; what plans compare by.
+create function delivery.payload_hash(payload jsonb) returns uuid
+language sql immutable strict parallel safe as $$
+    select (
+        lpad(to_hex(jsonb_hash_extended(payload, 0)), 16, '0') || lpad(to_hex(jsonb_hash_extended(payload, 1)), 16, '0')
+    )::uuid
+$$;
+comment on function delivery.payload_hash is 'Fingerprint of a payload or request for plans; null for null';
+
+-- The statement about consent that is kept from being followed says so in the ledger; a plan cannot know what a card says.
+create function delivery.planned_hash(payload jsonb) returns uuid
+language sql immutable strict parallel safe as $$
+    select delivery.payload_hash(payload #- '{consent,email,respected}' #- '{consent,sms,respected}')
+$$;
+comment on function delivery.planned_hash is 'Fingerprint of a payload without what only the card at the target can tell';

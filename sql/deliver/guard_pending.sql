@@ -1,0 +1,19 @@
+-- Everything pending of contacts that the account holds, or holds under a former identity: what a load could change or
+-- take away there. $1 target account, $2 pipeline.
+insert into pg_temp.deliver_pending (object, key, run_id)
+select pending.object, pending.key, pending.run_id
+from delivery.pending
+where pending.target = $1::text
+    and pending.pipeline = $2::text
+    and pending.object = 'contact'
+    and (
+        exists (
+            select from delivery.ledger
+            where ledger.contact_id = pending.key and ledger.target = $1::text and ledger.object = 'contact'
+        )
+        or exists (
+            select from canonical.contact_moves as moves
+            join delivery.ledger on ledger.contact_id = moves.contact_id
+            where moves.moved_to = pending.key and ledger.target = $1::text and ledger.object = 'contact'
+        )
+    )

@@ -1,0 +1,278 @@
+//! Plan: what a load would do, without a call and without a write.
+//!
+//! It renders by the very statements that a load renders by ([`super::load::bench`]), over a temporary copy of what is
+//! pending, and notes for itself what a load would have written by then. So its counts are those of the load, unless the
+//! target answers what nobody can foresee: an opt-out found on a card, a refusal, a contact that does not appear.
+//!
+//! - [`record`]: one record, and the fields in which it differs;
+//! - [`audit`]: everything compared, and whether the change feed would have led to all that differs;
+//! - [`estimate`]: how long it would take.
+
+pub mod audit;
+pub mod estimate;
+pub mod record;
+
+pub use self::record::{Change, Record, changes};
+
+use self::audit::Audit;
+use self::estimate::Estimate;
+use super::load::bench::{Bench, Object, Purpose, Rendered, Verdict};
+use super::load::feed::{Baseline, Part};
+use super::load::guard::{self, Toll};
+use super::load::settings::Settings;
+use super::load::tally::{Counts, Tally};
+use super::load::{CHECK_CALL, addresses_to_check, analyze_stale, count_unsent, find_operation};
+use crate::config::Pipeline;
+use crate::progress::Progress;
+use crate::store::Database;
+use crate::target::{Operation, Target};
+use crate::{Error, Kind, Result};
+use jiff::Timestamp;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// What was asked of a plan.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Compare everything with the ledger, not only what the feed names.
+    pub full: bool,
+}
+
+/// What a load would do.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// The pipeline.
+    pub pipeline: String,
+    /// The target account.
+    pub target: String,
+    /// Why everything is compared, if it is.
+    pub baseline: Option<Baseline>,
+    /// Which settings have changed since the last load, if that is why: `tags.always`, `fields.ltv`.
+    pub changed_settings: Vec<String>,
+    /// Whether automations at the target would be kept still.
+    pub first_load: bool,
+    /// Calls of earlier loads whose outcome would be looked up first.
+    pub open_calls: u64,
+    /// Contacts that would be compared with the ledger.
+    pub contacts: u64,
+    /// Orders that would be looked at.
+    pub orders: u64,
+    /// The counts.
+    pub tally: Tally,
+    /// In how many contacts that the target holds each field would change.
+    pub changed_fields: Counts,
+    /// What it would do to the contacts that the account holds already.
+    pub toll: Toll,
+    /// Why the guard would stop the load, if it would.
+    pub guard: Option<String>,
+    /// What an audit found, if everything was to be compared.
+    pub audit: Option<Audit>,
+    /// All calls.
+    pub calls: u64,
+    /// How long the calls take at the account's rate, in seconds; `None` without a rate.
+    pub seconds: Option<f64>,
+    /// The same with closed hours, and when it would be done; `None` without a rate.
+    pub estimate: Option<Estimate>,
+}
+
+/// Works out what a load of `pipeline` would do; every record is given to `see` as it is found.
+///
+/// # Errors
+/// [`Kind::PipelineFile`] for a field expression; [`Kind::Interrupted`]; those of the database and of `see`.
+pub async fn plan(
+    db: &Database,
+    pipeline: &Pipeline,
+    target: &dyn Target,
+    progress: &Progress,
+    stop: &CancellationToken,
+    see: impl FnMut(Record) -> Result<()>,
+) -> Result<Report> {
+    plan_as(db, pipeline, target, progress, stop, &Options::default(), see).await
+}
+
+/// As [`plan`], as `options` ask for.
+///
+/// # Errors
+/// As [`plan`].
+pub async fn plan_as(
+    db: &Database,
+    pipeline: &Pipeline,
+    target: &dyn Target,
+    progress: &Progress,
+    stop: &CancellationToken,
+    options: &Options,
+    mut see: impl FnMut(Record) -> Result<()>,
+) -> Result<Report> {
+    let settings = Settings::new(pipeline, target)?;
+    let mut client = db.client().await?;
+    let part = Part::find(&mut client, &settings, None, options.full).await?;
+    if part.baseline.is_some() {
+        analyze_stale(&client).await?;
+    }
+    let open_calls: i64 = client
+        .query_one(
+            "select count(*) from delivery.batches where target = $1 and finished_at is null",
+            &[&settings.target],
+        )
+        .await?
+        .get(0);
+    drop(client);
+    let mut bench = Bench::open(db, &settings, Purpose::Plan).await?;
+    part.copy_for_plan(bench.client(), &settings).await?;
+    let mut sums = Sums::new(target, &settings);
+    sums.toll.held = guard::held(bench.client(), &settings).await?;
+    let mut audit = if options.full { Some(Audit::begin(&bench, &settings).await?) } else { None };
+
+    let contacts = bench.queue(Object::Contact).await?;
+    let meter = progress.meter("plan contacts", Some(contacts));
+    while let Some(rendered) = bench.next_contacts().await? {
+        go_on(stop)?;
+        bench.note_planned(&rendered).await?;
+        sums.contacts(&rendered)?;
+        if let Some(audit) = &mut audit {
+            audit.see(&bench, &settings, &rendered).await?;
+        }
+        for rendered in &rendered {
+            let record = Record::new(rendered);
+            if rendered.before.is_some() {
+                sums.fields(&record);
+            }
+            see(record)?;
+        }
+        meter.advance(count(rendered.len()));
+    }
+    meter.finish(format_args!("{contacts} looked at"));
+
+    let orders = bench.queue(Object::Order).await?;
+    let meter = progress.meter("plan orders", Some(orders));
+    while let Some(rendered) = bench.next_events().await? {
+        go_on(stop)?;
+        let to_confirm = sums.events(&rendered)?;
+        bench.note_confirmed(&to_confirm).await?;
+        if let Some(audit) = &mut audit {
+            audit.see(&bench, &settings, &rendered).await?;
+        }
+        rendered.iter().try_for_each(|record| see(Record::new(record)))?;
+        meter.advance(count(rendered.len()));
+    }
+    meter.finish(format_args!("{orders} looked at"));
+    if let Some(audit) = &mut audit {
+        audit.end(&bench, &part, &settings).await?;
+    }
+
+    let (tally, toll, changed_fields) = sums.end();
+    let calls = tally.all_calls();
+    let estimate = Estimate::new(calls, &pipeline.load, part.first_load, Timestamp::now());
+    Ok(Report {
+        pipeline: settings.pipeline,
+        target: settings.target,
+        baseline: part.baseline,
+        changed_settings: part.changed_settings,
+        first_load: part.first_load,
+        open_calls: u64::try_from(open_calls).unwrap_or(0),
+        contacts,
+        orders,
+        tally,
+        changed_fields,
+        guard: toll.excess(&pipeline.load.guard),
+        toll,
+        audit,
+        calls,
+        seconds: estimate.as_ref().map(|estimate| estimate.working),
+        estimate,
+    })
+}
+
+/// The sums of a plan while it is being made.
+struct Sums {
+    operations: Vec<Operation>,
+    per_look: u64,
+    looks_before_opt_in: bool,
+    /// Records to send and how many a call takes, by operation.
+    to_send: BTreeMap<&'static str, (u64, usize)>,
+    looks: u64,
+    tally: Tally,
+    toll: Toll,
+    changed_fields: Counts,
+}
+
+impl Sums {
+    fn new(target: &dyn Target, settings: &Settings) -> Self {
+        Self {
+            operations: target.operations(),
+            per_look: count(target.contacts_per_call().max(1)),
+            looks_before_opt_in: settings.check_existing,
+            to_send: BTreeMap::new(),
+            looks: 0,
+            tally: Tally::default(),
+            toll: Toll::default(),
+            changed_fields: Counts::new(),
+        }
+    }
+
+    fn contacts(&mut self, rendered: &[Rendered]) -> Result<()> {
+        if self.looks_before_opt_in {
+            self.looks += count(addresses_to_check(rendered).len()).div_ceil(self.per_look);
+        }
+        for record in rendered {
+            if record.verdict == Verdict::Send {
+                let name = record.operation.as_deref().unwrap_or_default();
+                let operation = find_operation(&self.operations, |operation| operation.name == name, name)?;
+                self.to_send.entry(operation.name).or_insert((0, operation.batch)).0 += 1;
+            }
+            self.toll.add(record);
+            self.add(record);
+        }
+        Ok(())
+    }
+
+    /// Counts events; gives the contacts that a load would have to see at the target first.
+    fn events(&mut self, rendered: &[Rendered]) -> Result<Vec<Uuid>> {
+        let mut to_confirm = BTreeSet::new();
+        for record in rendered {
+            if record.verdict == Verdict::Send {
+                let is_it = |operation: &Operation| operation.object == record.object;
+                let operation = find_operation(&self.operations, is_it, &record.object)?;
+                self.to_send.entry(operation.name).or_insert((0, operation.batch)).0 += 1;
+                if operation.needs_contact && !record.is_confirmed {
+                    to_confirm.insert(record.contact_id);
+                }
+            }
+            self.add(record);
+        }
+        self.looks += count(to_confirm.len()).div_ceil(self.per_look);
+        Ok(to_confirm.into_iter().collect())
+    }
+
+    fn add(&mut self, record: &Rendered) {
+        if record.verdict == Verdict::Send {
+            Tally::add(&mut self.tally.sent, record.kind.clone(), 1);
+        } else {
+            count_unsent(&mut self.tally, record);
+        }
+    }
+
+    fn fields(&mut self, record: &Record) {
+        for change in &record.fields {
+            Tally::add(&mut self.changed_fields, change.field.clone(), 1);
+        }
+    }
+
+    fn end(mut self) -> (Tally, Toll, Counts) {
+        for (name, (records, batch)) in self.to_send {
+            Tally::add(&mut self.tally.calls, name, records.div_ceil(count(batch.max(1))));
+        }
+        Tally::add(&mut self.tally.calls, CHECK_CALL, self.looks);
+        (self.tally, self.toll, self.changed_fields)
+    }
+}
+
+fn count(n: usize) -> u64 {
+    u64::try_from(n).unwrap_or(u64::MAX)
+}
+
+fn go_on(stop: &CancellationToken) -> Result<()> {
+    if stop.is_cancelled() { Err(Error::new(Kind::Interrupted, "stopped on request")) } else { Ok(()) }
+}

@@ -1,0 +1,162 @@
+//! Everything compared with the ledger, as `--full` asks, against what the change feed leads to.
+
+use super::counts;
+use crate::support::canonical::{Shop, contact_id};
+use crate::support::pipeline::WholeWay;
+use serde_json::json;
+use std::collections::BTreeMap;
+use wharf::sandbox::woocommerce;
+use wharf::stage::load::feed::Baseline;
+use wharf::stage::load::{self};
+use wharf::stage::plan::{self, Record};
+
+const FULL: plan::Options = plan::Options { full: true };
+
+fn full_load() -> load::Options {
+    load::Options { full: true, ..load::Options::default() }
+}
+
+/// What would be sent, record by record.
+fn to_send(records: &[Record]) -> BTreeMap<(String, String), String> {
+    let idle = ["unchanged", "skip", "hold", "wait", "reject"];
+    let sent = records.iter().filter(|record| !idle.contains(&record.action.as_str()));
+    sent.map(|record| {
+        let fields: Vec<String> = record.fields.iter().map(|change| format!("{change:?}")).collect();
+        ((record.object.clone(), record.key.to_string()), format!("{} {}", record.action, fields.join("; ")))
+    })
+    .collect()
+}
+
+#[tokio::test]
+async fn an_audit_finds_what_changed_behind_the_feeds_back_and_a_full_load_sends_it() {
+    let shop = Shop::new(json!({})).await;
+    shop.contacts(&[("a@shop.example", json!({})), ("b@shop.example", json!({}))]).await;
+    shop.order("a@shop.example", "1", json!({})).await;
+    shop.load().await;
+    let audit = shop.plan_as(&FULL).await.0.audit.unwrap();
+    assert_eq!((audit.compared, audit.unchanged, audit.differing, audit.missed), (3, 3, 0, 0));
+    audit.check().unwrap();
+
+    // Nothing tells of this change.
+    shop.client()
+        .await
+        .batch_execute("update canonical.contacts set city = 'Gdańsk' where email like 'a@%'")
+        .await
+        .unwrap();
+    // This one is in the feed.
+    shop.contact("b@shop.example", json!({"city": "Sopot"})).await;
+    let (report, records) = shop.plan_as(&FULL).await;
+    let audit = report.audit.unwrap();
+    assert_eq!((audit.compared, audit.unchanged, audit.differing, audit.missed), (3, 1, 2, 1));
+    let key = contact_id("a@shop.example");
+    assert_eq!(audit.examples, [format!("contact {key}")]);
+    let error = audit.check().unwrap_err();
+    assert!(error.detail().contains(&key.to_string()) && error.hint_text().unwrap().contains("load PIPELINE --full"));
+    assert_eq!(to_send(&records).len(), 2);
+    assert_eq!(to_send(&shop.plan().await.1).len(), 1, "the feed leads to one of them");
+
+    let summary = shop.load_as(&full_load()).await.unwrap();
+    assert_eq!((summary.baseline, summary.tally.sent), (Some(Baseline::Asked), counts(&[("contacts changed", 2)])));
+    assert_eq!(shop.plan_as(&FULL).await.0.audit.unwrap().differing, 0);
+}
+
+#[tokio::test]
+async fn what_was_refused_before_and_what_is_on_its_way_is_not_missed() {
+    let shop = Shop::new(json!({})).await;
+    shop.load().await;
+    shop.target.state(|state| state.spoiled = vec!["bad@shop.example".into()]);
+    shop.contacts(&[("a@shop.example", json!({})), ("bad@shop.example", json!({}))]).await;
+    shop.load().await;
+    let audit = shop.plan_as(&FULL).await.0.audit.unwrap();
+    assert_eq!((audit.differing, audit.refused_before, audit.missed), (1, 1, 0));
+
+    // A run that has not finished yet has written its changes already.
+    let slow = wharf::store::Run::begin(&shop.test.db, "other", "transform").await.unwrap();
+    shop.contact("a@shop.example", json!({"city": "Gdańsk"})).await;
+    assert_eq!(to_send(&shop.plan().await.1).len(), 0);
+    let audit = shop.plan_as(&FULL).await.0.audit.unwrap();
+    assert_eq!((audit.differing, audit.missed), (2, 0));
+    slow.finish(wharf::store::Outcome::Done, None).await.unwrap();
+}
+
+#[tokio::test]
+async fn fields_that_move_by_themselves_are_not_missed_and_others_are() {
+    let fields = json!({"contacts": {"fields": {"moves": "extract(microsecond from clock_timestamp())::text || txid_current_if_assigned()::text || random()::text", "stays": "city"}}});
+    let shop = Shop::new(fields).await;
+    shop.contacts(&[("a@shop.example", json!({})), ("b@shop.example", json!({"city": "Sopot"}))]).await;
+    shop.load().await;
+    // The concatenation with null is null; with the time alone it moves.
+    let mut shop = shop;
+    shop.pipeline.contacts.fields.insert("moves".into(), "random()".into());
+    shop.load_as(&load::Options { allow_mass_change: true, ..load::Options::default() }).await.unwrap();
+    let audit = shop.plan_as(&FULL).await.0.audit.unwrap();
+    assert_eq!((audit.differing, audit.moving, audit.missed), (2, 2, 0));
+    shop.client()
+        .await
+        .batch_execute("update canonical.contacts set phone = '+48601000101' where email like 'a@%'")
+        .await
+        .unwrap();
+    let audit = shop.plan_as(&FULL).await.0.audit.unwrap();
+    assert_eq!((audit.differing, audit.moving, audit.missed), (2, 1, 1));
+}
+
+const PIPELINE: &str = "
+name: random
+sources:
+  - connection: shop
+    platform: woocommerce
+    base_url: ${WOO_URL}
+    consumer_key: ${WOO_KEY}
+    consumer_secret: ${WOO_SECRET}
+    consent_meta_keys: [{key: marketing_consent}]
+    max_deleted_share: 1.0
+target:
+  account: crm
+  platform: salesmanago
+  base_url: ${SM_URL}
+  client_id: ${SM_CLIENT_ID}
+  api_key: ${SM_API_KEY}
+  api_secret: ${SM_API_SECRET}
+  owner: ${SM_OWNER}
+contacts:
+  consent: opt_in_only
+  fields: {town: \"upper(city)\"}
+load: {guard: {max_removed_share: 1.0, max_changed_share: 1.0}}
+";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_thousands_of_random_changes_the_feed_leads_to_all_that_differs_and_to_nothing_else() {
+    let way = WholeWay::open(woocommerce::Options::small(), PIPELINE).await;
+    way.run().await;
+    let mut changes = BTreeMap::new();
+    let mut sent = 0;
+    for seed in 1..=3 {
+        for change in (0..3).flat_map(|part| way.sandbox.woocommerce().unwrap().change_about(0.9, 10 * seed + part)) {
+            *changes.entry(change.what).or_insert(0) += 1;
+        }
+        way.read_all().await;
+        let (_, by_feed) = way.plan(&plan::Options::default()).await;
+        let (report, by_audit) = way.plan(&FULL).await;
+        let audit = report.audit.unwrap();
+        assert_eq!((audit.missed, &audit.examples), (0, &Vec::new()), "seed {seed}");
+        assert_eq!(to_send(&by_audit), to_send(&by_feed), "seed {seed}");
+        assert!(!by_feed.is_empty() && by_audit.len() >= by_feed.len());
+        let loaded = way.load().await;
+        sent += loaded.tally.all_sent();
+        let (report, after) = way.plan(&FULL).await;
+        let audit = report.audit.unwrap();
+        assert_eq!((to_send(&after).len(), audit.missed), (0, 0), "seed {seed}: {:?}", to_send(&after));
+    }
+    assert!(changes.values().sum::<u64>() >= 2000 && sent >= 1000, "{changes:?}, {sent} sent");
+    for what in [
+        "order placed",
+        "order status",
+        "unsubscribed",
+        "subscribed",
+        "e-mail changed",
+        "customer deleted",
+        "category renamed",
+    ] {
+        assert!(changes.contains_key(what), "{what}: {changes:?}");
+    }
+}
