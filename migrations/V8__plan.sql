@@ -1,4 +1,4 @@
--- What plans need: which settings payloads were shaped by, fingerprints that tell what cannot differ, hashes of payloads.
+-- What plans need: which settings shaped payloads, fingerprints that tell what cannot differ, hashes of payloads.
 
 alter table delivery.consumers add column settings jsonb;
 comment on column delivery.consumers.settings is 'The settings behind settings_hash, by name, so that a plan can say which of them have changed; never a secret';
@@ -15,7 +15,7 @@ language sql immutable strict parallel safe as $$
 $$;
 comment on function delivery.payload_hash is 'Fingerprint of a payload or request for plans; null for null';
 
--- The statement about consent that is kept from being followed says so in the ledger; a plan cannot know what a card says.
+-- A statement that was not followed because of an opt-out on the card says so in the ledger; a plan cannot know that.
 create function delivery.planned_hash(payload jsonb) returns uuid
 language sql immutable strict parallel safe as $$
     select delivery.payload_hash(payload #- '{consent,email,respected}' #- '{consent,sms,respected}')

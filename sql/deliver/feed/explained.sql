@@ -1,5 +1,5 @@
--- Differing records that the feed names by now, or that have become pending, are no surprise: they changed while everything
--- was being compared. $1 target account, $2 pipeline, $3 the last run taken over before.
+-- Differing records that the feed names by now, or that have become pending, are no surprise: they changed while
+-- everything was being compared. $1 target account, $2 pipeline, $3 the last run taken over before.
 with later as (
     select
         case when entity in ('orders', 'order_items') then split_part(key, ':', 1)::uuid end as order_id,
