@@ -1,4 +1,4 @@
--- What the archive keeps: one row per column of every staging table, of the canonical tables named in $1 and of every
+-- What the archive keeps: one row per column of every staging table, of the tables named in $1 (schema.table) and of every
 -- mart, in the order of their columns, with the columns of the table's primary key. Types of domains are those beneath;
 -- types of arrays are those of their elements.
 
@@ -13,7 +13,7 @@ with relations as (
     join pg_namespace n on n.oid = c.relnamespace
     where
         (n.nspname = 'staging' and c.relkind in ('r', 'p'))
-        or (n.nspname = 'canonical' and c.relkind in ('r', 'p') and c.relname = any ($1::text[]))
+        or (n.nspname || '.' || c.relname = any ($1::text[]) and c.relkind in ('r', 'p'))
         or (n.nspname = 'marts' and c.relkind in ('r', 'p', 'v', 'm'))
 ),
 columns as (
@@ -42,6 +42,7 @@ select
     coalesce(element.typname, base.typname)::text as type_name,
     coalesce(element.typtype, base.typtype) = 'e' as is_enum,
     element.oid is not null as is_array,
+    coalesce(element.oid, base.oid) as type_oid,
     c.modifier,
     array(
         select a.attname::text

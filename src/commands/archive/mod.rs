@@ -1,5 +1,8 @@
 //! `wharf archive`: write Parquet snapshots now; its subcommands read them: one file each.
 
+mod diff;
+mod prune;
+mod restore;
 mod verify;
 
 use super::{Global, with_pipeline};
@@ -15,13 +18,16 @@ Examples:
   wharf archive shop.yaml                 to the folder or store that the file names
   wharf archive shop.yaml --to /mnt/disk  to another one
   wharf archive verify shop.yaml          is every snapshot what its manifest says?
+  wharf archive diff ./archive 2026-01-31T00:00:00Z 2026-02-01T00:00:00Z
+  wharf archive prune shop.yaml --dry-run
+  wharf archive restore ./archive --database-url postgres://localhost/empty
   duckdb -c \"from 'archive/canonical.orders/snapshot=*/*.parquet'\"
   python -c \"import pyarrow.parquet as p; print(p.read_table('archive/canonical.orders'))\"
 
 Layout: <root>/<entity>/snapshot=<UTC time>/part-00000.parquet and _manifest.json beside it; <root>/_latest.json
 names the current snapshot of every entity. Entities that did not change keep their last snapshot.";
 
-/// Write Parquet snapshots of staging, canonical and marts; verify them
+/// Write Parquet snapshots of staging, canonical and marts; verify, compare, prune and restore them
 ///
 /// All entities show one instant of the database. Each appears whole or not at all: stopped or killed, the archive leaves
 /// nothing half-written to be seen. What did not change since its last snapshot is not written again.
@@ -42,6 +48,9 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Action {
     Verify(verify::Args),
+    Diff(diff::Args),
+    Restore(restore::Args),
+    Prune(prune::Args),
 }
 
 /// Which archive a subcommand works on.
@@ -76,6 +85,9 @@ impl Where {
 pub async fn run(global: &Global, args: Args) -> Result<Exit> {
     match (args.action, args.pipeline) {
         (Some(Action::Verify(args)), _) => verify::run(global, args).await,
+        (Some(Action::Diff(args)), _) => diff::run(global, args).await,
+        (Some(Action::Restore(args)), _) => restore::run(global, args).await,
+        (Some(Action::Prune(args)), _) => prune::run(global, args).await,
         (None, Some(pipeline)) => write(global, pipeline, args.to).await,
         (None, None) => Err(Error::new(Kind::Command, "name a pipeline file")),
     }

@@ -33,6 +33,10 @@ pub(super) struct Column {
     pub kind: Kind,
     /// Whether PostgreSQL has to cast it to text first.
     pub as_text: bool,
+    /// `pg_type.typname` of it, or of an array's elements.
+    pub type_name: String,
+    /// Number of that type in this database.
+    pub type_oid: u32,
 }
 
 /// What a column becomes.
@@ -63,6 +67,8 @@ pub(super) struct CatalogType<'a> {
     pub is_array: bool,
     /// `pg_attribute.atttypmod`; -1 for none.
     pub modifier: i32,
+    /// The type's number in this database.
+    pub oid: u32,
 }
 
 impl Column {
@@ -74,7 +80,7 @@ impl Column {
             Some(kind) => (kind, false),
             None => (Kind::Text, true),
         };
-        Self { name, postgres_type, kind, as_text }
+        Self { name, postgres_type, kind, as_text, type_name: catalog.name.to_owned(), type_oid: catalog.oid }
     }
 
     /// The column in a select list.
@@ -168,7 +174,7 @@ mod tests {
     use super::*;
 
     fn kind(name: &str, modifier: i32) -> (Kind, bool) {
-        let catalog = CatalogType { name, is_enum: false, is_array: false, modifier };
+        let catalog = CatalogType { name, is_enum: false, is_array: false, modifier, oid: 0 };
         let column = Column::new("c".into(), name.into(), &catalog);
         (column.kind, column.as_text)
     }
@@ -197,14 +203,14 @@ mod tests {
         let column = Column::new(
             "how \"long\"".into(),
             "interval".into(),
-            &CatalogType { name: "interval", is_enum: false, is_array: false, modifier: -1 },
+            &CatalogType { name: "interval", is_enum: false, is_array: false, modifier: -1, oid: 0 },
         );
         assert_eq!(column.expression(), "\"how \"\"long\"\"\"::text as \"how \"\"long\"\"\"");
     }
 
     #[test]
     fn an_array_becomes_a_list_of_its_elements_type() {
-        let catalog = CatalogType { name: "uuid", is_enum: false, is_array: true, modifier: -1 };
+        let catalog = CatalogType { name: "uuid", is_enum: false, is_array: true, modifier: -1, oid: 0 };
         assert_eq!(Column::new("c".into(), "uuid[]".into(), &catalog).kind, Kind::List(Box::new(Kind::Uuid)));
     }
 }

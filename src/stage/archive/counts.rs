@@ -1,6 +1,5 @@
 //! How many rows the latest snapshots have, and how many the database has now. It judges nothing: time has passed.
 
-use super::column::quoted;
 use super::entities;
 use super::place::Place;
 use crate::error::Result;
@@ -33,14 +32,15 @@ pub async fn compare_counts(to: &str, db: &Database) -> Result<Vec<Comparison>> 
     transaction.batch_execute("set local statement_timeout = 0").await?;
     let mut comparisons = Vec::new();
     let mut archived = latest.entities;
-    for entity in entities::all(&transaction).await? {
+    // Its snapshots hold only what came since the one before.
+    archived.remove(entities::CHANGES);
+    for entity in entities::all(&transaction).await?.into_iter().filter(|entity| entity.name != entities::CHANGES) {
         let snapshot = archived.remove(&entity.name);
         let rows = match &snapshot {
             Some(snapshot) => place.manifest(&entity.name, snapshot).await?.map(|manifest| manifest.rows),
             None => None,
         };
-        let (schema, relation) = entity.name.split_once('.').unwrap_or_default();
-        let statement = format!("select count(*) from {}.{}", quoted(schema), quoted(relation));
+        let statement = format!("select count(*) from {}", entity.table());
         let now: i64 = transaction.query_one(&statement, &[]).await?.try_get(0)?;
         comparisons.push(Comparison { entity: entity.name, snapshot, archived: rows, now: u64::try_from(now).ok() });
     }

@@ -2,19 +2,21 @@
 //!
 //! "Changed" costs a few pages, never a scan of a large table: staging rows carry the run that last changed them, the
 //! change feed names every change of a canonical row, a mart changes with the tables it reads, and with the day, because
-//! it may speak of "days since". What cannot be told cheaply counts as changed.
+//! it may speak of "days since". The ledger changes when a run loads. Small tables of Wharf's own state are told by a hash
+//! of their rows. What cannot be told cheaply counts as changed.
+//!
+//! Two lists besides `staging` and `marts`: what analysts read, and what a restore needs on top, so that the database goes
+//! on where it was. Left out is what can be worked out again (phones and texts as libraries read them), what belongs to
+//! processes at work (leases, keys of a walk, turns of a budget), and the history of runs.
 
 use super::column::{CatalogType, Column, quoted};
 use crate::error::Result;
 use crate::sql;
 use tokio_postgres::{Row, Transaction};
 
-/// The canonical tables that are archived. The change feed, rejects and look-ups of the transform are not: the feed is a
-/// history by itself, the others can be worked out again.
-const CANONICAL: [&str; 10] = [
+/// Canonical tables whose changes the feed names.
+const IN_FEED: [&str; 8] = [
     "categories",
-    "consent_statements",
-    "contact_moves",
     "contact_sources",
     "contact_tags",
     "contacts",
@@ -23,6 +25,49 @@ const CANONICAL: [&str; 10] = [
     "product_categories",
     "products",
 ];
+
+/// All else outside of `staging` and `marts`.
+const STATE: [&str; 14] = [
+    CHANGES,
+    "canonical.consent_statements",
+    "canonical.contact_moves",
+    "canonical.rejects",
+    "delivery.batches",
+    "delivery.consumers",
+    "delivery.ledger",
+    "delivery.pending",
+    "delivery.rejects",
+    "ops.connections",
+    "ops.consumers",
+    "ops.cursors",
+    FEED,
+    SETTINGS,
+];
+
+/// The change feed: each snapshot holds what came since the one before, so that nothing is written twice and what the
+/// database has pruned is still there.
+pub(super) const CHANGES: &str = "canonical.changes";
+/// The settings of the database, the salt of contact ids among them.
+pub(super) const SETTINGS: &str = "ops.settings";
+
+/// How far the feed has been written and pruned.
+pub(super) const FEED: &str = "ops.feed";
+
+/// Small tables without a trace of their changes: their rows are hashed.
+const HASHED: [&str; 9] = [
+    "canonical.rejects",
+    "delivery.consumers",
+    "delivery.pending",
+    "delivery.rejects",
+    "ops.connections",
+    "ops.consumers",
+    "ops.cursors",
+    FEED,
+    SETTINGS,
+];
+
+/// What only a run that loads adds to or changes; who removes a row without a run is found out by counting.
+const WRITTEN_BY_LOADS: [&str; 2] = ["delivery.batches", "delivery.ledger"];
 
 /// Small tables whose rows carry their run, but of which some are removed without a trace of the run that did it: their
 /// rows are counted as well.
@@ -44,12 +89,20 @@ pub(super) struct Entity {
     pub key: Vec<String>,
 }
 
+/// Whether a table is part of what a restore brings back; marts are views, or other people's tables.
+pub(super) fn is_restored(entity: &str) -> bool {
+    let canonical = entity.strip_prefix("canonical.").is_some_and(|relation| IN_FEED.contains(&relation));
+    entity.starts_with("staging.") || canonical || STATE.contains(&entity)
+}
+
 /// All entities in the order of their names.
 ///
 /// # Errors
 /// Those of the database.
 pub(super) async fn all(transaction: &Transaction<'_>) -> Result<Vec<Entity>> {
-    let rows = transaction.query(sql::file("archive/columns.sql")?, &[&CANONICAL.as_slice()]).await?;
+    let mut named: Vec<String> = IN_FEED.iter().map(|relation| format!("canonical.{relation}")).collect();
+    named.extend(STATE.map(str::to_owned));
+    let rows = transaction.query(sql::file("archive/columns.sql")?, &[&named]).await?;
     let mut entities: Vec<Entity> = Vec::new();
     for row in &rows {
         let schema: String = row.try_get("schema")?;
@@ -77,12 +130,22 @@ fn column(row: &Row) -> Result<Column> {
         is_enum: row.try_get("is_enum")?,
         is_array: row.try_get("is_array")?,
         modifier: row.try_get("modifier")?,
+        oid: row.try_get("type_oid")?,
     };
     Ok(Column::new(row.try_get("column_name")?, row.try_get("written_type")?, &catalog))
 }
 
+/// Whether the change feed has anything of these runs.
+///
+/// # Errors
+/// Those of the database.
+pub(super) async fn feed_has(transaction: &Transaction<'_>, range: RunRange) -> Result<bool> {
+    let statement = "select exists (select from canonical.changes where run_id > $1 and run_id <= $2)";
+    Ok(transaction.query_one(statement, &[&range.after, &range.through]).await?.try_get(0)?)
+}
+
 /// What is known of an entity's last snapshot.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Before {
     /// Changes of runs up to this one are in it.
     pub watermark: i64,
@@ -90,18 +153,48 @@ pub(super) struct Before {
     pub rows: u64,
     /// Whether it was taken on the present day (UTC).
     pub same_day: bool,
+    /// Hash of its rows, where that is how changes are found.
+    pub fingerprint: Option<String>,
+}
+
+/// Changes of runs after one, up to and with another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RunRange {
+    pub after: i64,
+    pub through: i64,
 }
 
 impl Entity {
-    /// The statement that streams it.
-    pub(super) fn copy_statement(&self) -> String {
+    /// The statement that streams it; for the change feed, what belongs to the runs of `range`.
+    pub(super) fn copy_statement(&self, range: Option<RunRange>) -> String {
         let list: Vec<String> = self.columns.iter().map(Column::expression).collect();
-        format!(
-            "copy (select {} from {}.{}) to stdout (format binary)",
-            list.join(", "),
-            quoted(&self.schema),
-            quoted(&self.relation)
-        )
+        let rows = match range {
+            Some(RunRange { after, through }) => {
+                format!(" where run_id > {after} and run_id <= {through} order by run_id, seq")
+            }
+            None => String::new(),
+        };
+        format!("copy (select {} from {}{rows}) to stdout (format binary)", list.join(", "), self.table())
+    }
+
+    /// Its quoted name.
+    pub(super) fn table(&self) -> String {
+        format!("{}.{}", quoted(&self.schema), quoted(&self.relation))
+    }
+
+    /// A hash of its rows in any order, where that is how changes are found.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub(super) async fn fingerprint(&self, transaction: &Transaction<'_>) -> Result<Option<String>> {
+        if !HASHED.contains(&self.name.as_str()) {
+            return Ok(None);
+        }
+        let statement = format!(
+            "select count(*) || ':' || coalesce(sum(hashtextextended(t::text, 0)), 0) from {} as t",
+            self.table()
+        );
+        Ok(Some(transaction.query_one(&statement, &[]).await?.try_get(0)?))
     }
 
     /// Whether anything may have changed since a snapshot; for a mart also whether the day is another one.
@@ -109,6 +202,9 @@ impl Entity {
     /// # Errors
     /// Those of the database.
     pub(super) async fn changed_since(&self, transaction: &Transaction<'_>, before: &Before) -> Result<bool> {
+        if let Some(fingerprint) = self.fingerprint(transaction).await? {
+            return Ok(before.fingerprint != Some(fingerprint));
+        }
         if !self.is_view {
             return table_changed(transaction, &self.schema, &self.relation, before.watermark, Some(before.rows)).await;
         }
@@ -136,8 +232,17 @@ async fn table_changed(
     rows_before: Option<u64>,
 ) -> Result<bool> {
     let table = format!("{schema}.{}", quoted(relation));
-    if COUNTED.contains(&format!("{schema}.{relation}").as_str()) {
+    let name = format!("{schema}.{relation}");
+    if COUNTED.contains(&name.as_str()) {
         let statement = format!("select coalesce(max(run_id) > $1, false), count(*) from {table}");
+        let row = transaction.query_one(&statement, &[&watermark]).await?;
+        let rows = u64::try_from(row.try_get::<_, i64>(1)?).ok();
+        return Ok(row.try_get(0)? || rows != rows_before);
+    }
+    if WRITTEN_BY_LOADS.contains(&name.as_str()) {
+        let statement = format!(
+            "select exists (select from ops.run_steps where run_id > $1 and stage = 'load'), count(*) from {table}"
+        );
         let row = transaction.query_one(&statement, &[&watermark]).await?;
         let rows = u64::try_from(row.try_get::<_, i64>(1)?).ok();
         return Ok(row.try_get(0)? || rows != rows_before);
@@ -146,7 +251,7 @@ async fn table_changed(
         ("staging", _) => sql::file("archive/staging_changed.sql")?.replace("{table}", &quoted(relation)),
         // Statements of consent are only ever added.
         ("canonical", "consent_statements") => format!("select exists (select from {table} where run_id > $1)"),
-        ("canonical", _) if CANONICAL.contains(&relation) => {
+        ("canonical", _) if IN_FEED.contains(&relation) => {
             format!("select exists (select from canonical.changes where run_id > $1 and entity = '{relation}')")
         }
         _ => return Ok(true),

@@ -59,6 +59,13 @@ pub struct Manifest {
     /// `_odd-values.jsonl` with part, row and exact value.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub odd_values: BTreeMap<String, u64>,
+    /// Hash of the rows of a small table, by which its changes are found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+    /// For the change feed, of which every snapshot holds only what came since the one before: the last run of that one.
+    /// Changes of runs after it and up to `watermark` are in this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_run: Option<i64>,
     /// SHA-256 of `_odd-values.jsonl`, hexadecimal; absent if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub odd_values_sha256: Option<String>,
@@ -99,6 +106,12 @@ pub struct Latest {
     pub snapshot: String,
     /// The run.
     pub run_id: i64,
+    /// The last run that had begun in the database; a restored one goes on after it.
+    #[serde(default)]
+    pub last_run: i64,
+    /// Changes of runs up to this one are complete in it.
+    #[serde(default)]
+    pub watermark: i64,
     /// The database.
     pub database: String,
     /// Entity → the snapshot that shows its state at `taken_at`.

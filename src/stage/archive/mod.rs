@@ -10,20 +10,26 @@
 mod builder;
 mod column;
 mod counts;
+mod diff;
 mod entities;
 mod manifest;
 mod numeric;
 mod parquet_schema;
 mod place;
+mod prune;
 mod reading;
 mod report;
+mod restore;
 mod time;
 mod verify;
 mod writer;
 
 pub use counts::{Comparison, compare_counts};
+pub use diff::{DiffOptions, DiffReport, EntityDiff, Op, RowDiff, diff};
 pub use manifest::{Latest, Manifest, ManifestColumn, ManifestPart};
+pub use prune::{Keep, PruneReport, Pruned, prune};
 pub use report::{ArchiveReport, EntityReport, Outcome};
+pub use restore::{Mode, RestoreReport, RestoredEntity, restore};
 pub use verify::{EntityCheck, Finding, Scope, Snapshots, VerifyReport, verify};
 pub use writer::Limits;
 
@@ -35,7 +41,7 @@ use crate::sql;
 use crate::stage::Context;
 use crate::store::lease::Lease;
 use crate::store::migrate;
-use entities::{Before, Entity};
+use entities::{Before, CHANGES, Entity, RunRange};
 use futures::StreamExt;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -89,6 +95,7 @@ struct Frame {
     taken_at: Timestamp,
     database: String,
     watermark: i64,
+    last_run: i64,
     schema_version: Option<i64>,
     /// Process of the server that serves the snapshot.
     backend: i32,
@@ -96,12 +103,14 @@ struct Frame {
 
 async fn archive(ctx: &Context, place: &Place, every: ArchiveEvery, limits: &Limits) -> Result<ArchiveReport> {
     let mut client = ctx.db.dedicated().await?;
+    // Asked before the instant is fixed: rows of a run that is complete by then are all in it.
+    let complete_run: i64 = client.query_one("select canonical.complete_run($1)", &[&ctx.run.id]).await?.try_get(0)?;
     let transaction =
         client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true).start().await?;
     transaction
         .batch_execute("set local statement_timeout = 0; set local idle_in_transaction_session_timeout = 0")
         .await?;
-    let frame = Frame::of(&transaction, ctx.run.id).await?;
+    let frame = Frame::of(&transaction, ctx.run.id, complete_run).await?;
     let latest = place.latest().await?;
     let snapshot = next_name(frame.taken_at, latest.as_ref());
     // Another database's snapshots say nothing of ours.
@@ -139,14 +148,15 @@ async fn archive(ctx: &Context, place: &Place, every: ArchiveEvery, limits: &Lim
 }
 
 impl Frame {
-    async fn of(transaction: &Transaction<'_>, run_id: i64) -> Result<Self> {
-        let row = transaction.query_one(sql::file("archive/database.sql")?, &[&run_id]).await?;
+    async fn of(transaction: &Transaction<'_>, run_id: i64, complete_run: i64) -> Result<Self> {
+        let row = transaction.query_one(sql::file("archive/database.sql")?, &[&run_id, &complete_run]).await?;
         let statement = format!("select max(version)::bigint from {}", migrate::TABLE);
         let schema_version = transaction.query_one(&statement, &[]).await?.try_get(0)?;
         Ok(Self {
             taken_at: row.try_get("taken_at")?,
             database: row.try_get("database")?,
             watermark: row.try_get("watermark")?,
+            last_run: row.try_get("last_run")?,
             backend: row.try_get("backend")?,
             schema_version,
         })
@@ -184,10 +194,15 @@ impl Work<'_> {
         if manifest.database != self.frame.database || manifest.columns != columns_of(entity) {
             return Ok(None);
         }
+        if entity.name == CHANGES {
+            let range = RunRange { after: manifest.watermark, through: self.frame.watermark };
+            return Ok((!entities::feed_has(transaction, range).await?).then(|| snapshot.clone()));
+        }
         let before = Before {
             watermark: manifest.watermark,
             rows: manifest.rows,
             same_day: day(manifest.taken_at) == day(self.frame.taken_at),
+            fingerprint: manifest.fingerprint,
         };
         let changed = entity.changed_since(transaction, &before).await?;
         Ok((!changed).then(|| snapshot.clone()))
@@ -196,7 +211,11 @@ impl Work<'_> {
     async fn write(&self, transaction: &Transaction<'_>, entity: &Entity) -> Result<Outcome> {
         let step = self.ctx.run.step("archive", &entity.name).await?;
         let meter = self.ctx.progress.meter(format!("archive {}", entity.name), entity.estimated_rows);
-        let written = self.stream(transaction, entity, &meter).await?;
+        let range = match entity.name == CHANGES {
+            true => Some(RunRange { after: self.feed_archived().await?, through: self.frame.watermark }),
+            false => None,
+        };
+        let written = self.stream(transaction, entity, range, &meter).await?;
         let odd_values: u64 = written.odd_values.values().sum();
         let outcome = Outcome::Written {
             rows: written.rows,
@@ -212,14 +231,34 @@ impl Work<'_> {
             "odd_values": odd_values,
         }))
         .await?;
-        self.draft.put_manifest(&self.manifest(entity, written)).await?;
+        let mut manifest = self.manifest(entity, written);
+        manifest.fingerprint = entity.fingerprint(transaction).await?;
+        manifest.after_run = range.map(|range| range.after);
+        self.draft.put_manifest(&manifest).await?;
         failpoint::reach(Point::ArchiveManifestWritten)?;
         Ok(outcome)
     }
 
-    async fn stream(&self, transaction: &Transaction<'_>, entity: &Entity, meter: &Meter) -> Result<Written> {
+    /// The last run whose changes are in this database's snapshots of the feed.
+    async fn feed_archived(&self) -> Result<i64> {
+        let Some(snapshot) = self.latest.and_then(|latest| latest.entities.get(CHANGES)) else { return Ok(0) };
+        if let Some(manifest) = self.place.manifest(CHANGES, snapshot).await? {
+            return Ok(manifest.watermark);
+        }
+        // Somebody removed the last one: what it held is written again as far as the database still has it.
+        let chain = self.place.feed_chain(&self.frame.database, self.draft.snapshot()).await?;
+        Ok(chain.iter().map(|manifest| manifest.watermark).max().unwrap_or(0))
+    }
+
+    async fn stream(
+        &self,
+        transaction: &Transaction<'_>,
+        entity: &Entity,
+        range: Option<RunRange>,
+        meter: &Meter,
+    ) -> Result<Written> {
         let mut snapshot = SnapshotWriter::new(self.draft, &entity.name, &entity.columns, self.limits)?;
-        let stream = transaction.copy_out(&entity.copy_statement()).await?;
+        let stream = transaction.copy_out(&entity.copy_statement(range)).await?;
         // The types are ours to read: the catalog named them.
         let mut rows = pin!(BinaryCopyOutStream::new(stream, &vec![Type::BYTEA; entity.columns.len()]));
         while let Some(row) = rows.next().await {
@@ -244,6 +283,8 @@ impl Work<'_> {
             key: entity.key.clone(),
             parts: written.parts,
             odd_values: written.odd_values,
+            fingerprint: None,
+            after_run: None,
             odd_values_sha256: written.odd_values_sha256,
         }
     }
@@ -269,6 +310,8 @@ impl Work<'_> {
             taken_at: self.frame.taken_at,
             snapshot: snapshot.to_owned(),
             run_id: self.ctx.run.id,
+            last_run: self.frame.last_run,
+            watermark: self.frame.watermark,
             database: self.frame.database.clone(),
             entities: current,
         };
@@ -279,6 +322,14 @@ impl Work<'_> {
         failpoint::reach(Point::ArchiveBeforeLatest)?;
         self.place.put_latest(&latest).await?;
         failpoint::reach(Point::ArchiveAfterLatest)?;
+        let (place, snapshot_name) = (self.place.identity(), snapshot.to_owned());
+        let client = self.ctx.db.client().await?;
+        client
+            .execute(
+                sql::file("archive/note_place.sql")?,
+                &[&place, &snapshot_name, &self.frame.taken_at, &self.frame.watermark],
+            )
+            .await?;
         Ok(ArchiveReport {
             place: self.place.shown().to_owned(),
             snapshot: Some(snapshot.to_owned()),

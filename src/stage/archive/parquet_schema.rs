@@ -60,7 +60,8 @@ mod tests {
     #[test]
     fn uuids_and_lists_of_them_carry_the_logical_type_and_decimals_keep_theirs() {
         let column = |name: &str, type_name: &str, is_array| {
-            let catalog = CatalogType { name: type_name, is_enum: false, is_array, modifier: ((38 << 16) | 4) + 4 };
+            let catalog =
+                CatalogType { name: type_name, is_enum: false, is_array, modifier: ((38 << 16) | 4) + 4, oid: 0 };
             Column::new(name.into(), type_name.into(), &catalog).field()
         };
         let schema = Schema::new(vec![

@@ -25,6 +25,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use std::error::Error as StdError;
 use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -254,6 +255,13 @@ impl Place {
         }
     }
 
+    pub(super) async fn remove_file(&self, path: &Path) -> Result<()> {
+        match self.store.delete(path).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(failed(&format!("{path} in the archive {} cannot be removed", self.shown), error)),
+        }
+    }
+
     pub(super) fn on_disk(&self, path: &Path) -> Option<PathBuf> {
         self.folder.as_ref().map(|folder| path.parts().fold(folder.clone(), |folder, part| folder.join(part.as_ref())))
     }
@@ -298,11 +306,15 @@ impl Draft {
     pub(super) async fn publish(&self, entity: &str) -> Result<()> {
         let from = self.place.at(&[WRITING, &self.database, &self.snapshot, entity]);
         let to = self.place.at(&[entity, &Place::snapshot_folder(&self.snapshot)]);
+        let is_private = entity == super::entities::SETTINGS;
         match (self.place.on_disk(&from), self.place.on_disk(&to)) {
-            (Some(from), Some(folder)) => tokio::task::spawn_blocking(move || rename_durably(&from, &folder))
-                .await
-                .map_err(|error| Error::new(Kind::Internal, "publishing a snapshot was cut short").because(error))?
-                .map_err(|error| self.place.write_failed(&to, error)),
+            // The salt of contact ids is for those who may read the database.
+            (Some(from), Some(folder)) => {
+                tokio::task::spawn_blocking(move || rename_durably(&from, &folder, is_private))
+                    .await
+                    .map_err(|error| Error::new(Kind::Internal, "publishing a snapshot was cut short").because(error))?
+                    .map_err(|error| self.place.write_failed(&to, error))
+            }
             _ => self.publish_by_copy(&from, &to).await,
         }
     }
@@ -341,10 +353,13 @@ impl Draft {
 }
 
 /// Renames a folder whose files are synced already, so that the rename outlives a power cut too.
-fn rename_durably(from: &std::path::Path, to: &std::path::Path) -> std::io::Result<()> {
+fn rename_durably(from: &std::path::Path, to: &std::path::Path, is_private: bool) -> std::io::Result<()> {
     std::fs::File::open(from)?.sync_all()?;
     let Some(parent) = to.parent() else { return Err(ErrorKind::InvalidInput.into()) };
     std::fs::create_dir_all(parent)?;
+    if is_private {
+        std::fs::set_permissions(parent, std::fs::Permissions::from_mode(0o700))?;
+    }
     std::fs::rename(from, to)?;
     std::fs::File::open(parent)?.sync_all()
 }
@@ -410,6 +425,8 @@ mod tests {
             key: Vec::new(),
             parts: Vec::new(),
             odd_values: std::collections::BTreeMap::new(),
+            fingerprint: None,
+            after_run: None,
             odd_values_sha256: None,
         }
     }

@@ -4,7 +4,8 @@
 //! temporary folder: it takes the room of one part (half a gigabyte at most), and is gone with the process however that
 //! ends.
 
-use super::manifest::{self, LATEST, Latest, PAGES};
+use super::entities::CHANGES;
+use super::manifest::{self, LATEST, Latest, Manifest, ManifestPart, PAGES};
 use super::place::{Place, WRITING, failed};
 use crate::error::{Error, Kind, Result};
 use futures::TryStreamExt;
@@ -180,6 +181,35 @@ impl Place {
         })
     }
 
+    /// The manifest of a snapshot that must be there.
+    ///
+    /// # Errors
+    /// [`Kind::Io`] if it is missing, damaged or of a later Wharf.
+    pub(super) async fn manifest_of(&self, entity: &str, snapshot: &str) -> Result<Manifest> {
+        let manifest = self.manifest(entity, snapshot).await?.ok_or_else(|| {
+            Error::new(Kind::Io, format!("snapshot {snapshot} of {entity} has no readable manifest"))
+                .hint(format!("`wharf archive verify --at {}` lists what is wrong with it", self.shown()))
+        })?;
+        if manifest.format > manifest::FORMAT {
+            return Err(Error::new(Kind::Io, format!("snapshot {snapshot} of {entity} was written by a later wharf"))
+                .hint(format!("use wharf {} or newer", manifest.wharf_version)));
+        }
+        Ok(manifest)
+    }
+
+    /// Manifests of a database's snapshots of the change feed, up to and with the one called `through`, oldest first.
+    ///
+    /// # Errors
+    /// [`Kind::Io`].
+    pub(super) async fn feed_chain(&self, database: &str, through: &str) -> Result<Vec<Manifest>> {
+        let mut chain = Vec::new();
+        for snapshot in self.shelf(CHANGES).await?.snapshots.keys().filter(|name| name.as_str() <= through) {
+            let manifest = self.manifest(CHANGES, snapshot).await?;
+            chain.extend(manifest.filter(|manifest| manifest.database == database && manifest.after_run.is_some()));
+        }
+        Ok(chain)
+    }
+
     /// Opens a part, from the disk or fetched from the store.
     ///
     /// # Errors
@@ -236,4 +266,11 @@ pub(super) fn batches(
         .unwrap_or(1);
     let rows = (BATCH_BYTES / widest.max(1)).clamp(1, BATCH_ROWS);
     builder.with_batch_size(usize::try_from(rows).unwrap_or(1)).build()
+}
+
+/// A part that cannot be read, by entity, snapshot and name.
+pub(super) fn part_failed(manifest: &Manifest, part: &ManifestPart, error: impl std::fmt::Display) -> Error {
+    let Manifest { entity, snapshot, .. } = manifest;
+    Error::new(Kind::Io, format!("{entity}/snapshot={snapshot}/{} cannot be read: {error}", part.file))
+        .hint("`wharf archive verify` lists everything that is wrong with the archive")
 }

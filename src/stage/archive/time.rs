@@ -31,6 +31,16 @@ pub(super) fn date(days: i32) -> OnUnixEpoch<i32> {
     }
 }
 
+/// A timestamp on PostgreSQL's scale again; every one that [`timestamp`] gave has its place there.
+pub(super) fn to_postgres_timestamp(microseconds: i64) -> i64 {
+    microseconds.saturating_sub(MICROSECONDS_1970_TO_2000)
+}
+
+/// A date on PostgreSQL's scale again; every one that [`date`] gave has its place there.
+pub(super) fn to_postgres_date(days: i32) -> i32 {
+    days.saturating_sub(DAYS_1970_TO_2000)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

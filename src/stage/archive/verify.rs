@@ -467,7 +467,7 @@ fn check_part(
 }
 
 /// Hashes a file and winds it back.
-fn sha256_of(file: &mut File, stop: &CancellationToken) -> Result<String> {
+pub(super) fn sha256_of(file: &mut File, stop: &CancellationToken) -> Result<String> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; HASH_BUFFER];
     loop {
