@@ -233,13 +233,9 @@ async fn an_earlier_instant_is_restored_whole_with_the_feed_up_to_it() {
     assert_eq!(report.written(), report.entities.len());
     run_with_changes(&second, &order_and_change).await;
     let place = folder.path();
-    let found = archive::verify(
-        place.to_str().unwrap(),
-        &archive::Scope::default(),
-        &Progress::silent(),
-        &CancellationToken::new(),
-    );
-    assert_eq!(found.await.unwrap().findings, []);
+    let (scope, progress, stop) = (archive::Scope::default(), Progress::silent(), CancellationToken::new());
+    let found = archive::verify(place.to_str().unwrap(), &scope, &progress, &stop).await.unwrap();
+    assert_eq!(found.findings, []);
     // What had been pruned in the database is still in its archive, and is not brought back.
     execute(&db, "update ops.feed set pruned_run = (select min(run_id) from canonical.changes)").await;
     execute(&db, "delete from canonical.changes where run_id = (select min(run_id) from canonical.changes)").await;
