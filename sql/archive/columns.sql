@@ -1,6 +1,6 @@
--- What the archive keeps: one row per column of every staging table, of the tables named in $1 (schema.table) and of every
--- mart, in the order of their columns, with the columns of the table's primary key. Types of domains are those beneath;
--- types of arrays are those of their elements.
+-- What the archive keeps: one row per column of every staging table, of the tables named in $1 (schema.table) and of
+-- every mart, in the order of their columns, with the columns of the table's primary key. Types of domains are those
+-- beneath; types of arrays are those of their elements.
 
 with relations as (
     select
