@@ -17,5 +17,6 @@ set
     holder = excluded.holder,
     run_id = excluded.run_id,
     token = leases.token + 1,
-    taken_at = now()
+    taken_at = now(),
+    wanted_at = null
 returning token

@@ -57,6 +57,9 @@ pub fn print(printer: &Printer, summary: &Summary) {
     if let Some(baseline) = summary.baseline {
         printer.note(baseline_text(baseline));
     }
+    if let Some(lower) = &summary.lower_rate {
+        printer.note(lower);
+    }
     let groups = summary.tally.groups();
     if groups.is_empty() {
         printer.line("nothing to send: the target holds everything just so");

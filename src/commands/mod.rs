@@ -20,6 +20,7 @@ pub mod sandbox;
 pub mod schema;
 pub mod status;
 pub mod transform;
+pub mod verify;
 
 pub use pipeline::{PipelineFile, load, open_database, with_database, with_pipeline, with_run};
 
@@ -100,6 +101,7 @@ pub enum Verb {
     Transform(transform::Args),
     Plan(plan::Args),
     Load(load::Args),
+    Verify(verify::Args),
     Archive(archive::Args),
     Status(status::Args),
     Rejects(rejects::Args),
@@ -120,6 +122,7 @@ impl Verb {
             Verb::Transform(args) => transform::run(global, args).await,
             Verb::Plan(args) => plan::run(global, args).await,
             Verb::Load(args) => load::run(global, args).await,
+            Verb::Verify(args) => verify::run(global, args).await,
             Verb::Archive(args) => archive::run(global, args).await,
             Verb::Status(args) => status::run(global, args).await,
             Verb::Rejects(args) => rejects::run(global, args).await,

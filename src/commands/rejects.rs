@@ -46,6 +46,9 @@ enum Action {
     Retry {
         #[command(flatten)]
         which: Which,
+        /// All of them
+        #[arg(long, conflicts_with_all = ["stage", "code", "key"])]
+        all: bool,
     },
     /// Forget them; the records stay as they are
     Drop {
@@ -103,6 +106,9 @@ pub async fn run(global: &Global, args: Args) -> Result<Exit> {
                         "{:<10} {:<24} {:<16} {:<20} {:>8}",
                         count.stage, count.scope, count.entity, count.code, count.n
                     ));
+                    if let Some(solution) = count.solution {
+                        printer.line(format_args!("           {solution}"));
+                    }
                 }
             }
             Some(Action::List { which, limit }) => {
@@ -131,8 +137,9 @@ pub async fn run(global: &Global, args: Args) -> Result<Exit> {
                     printer.line("no such reject");
                 }
             }
-            Some(Action::Retry { which }) => {
-                let done = rejects::retry(&db, &which.narrowed()?).await?;
+            Some(Action::Retry { which, all }) => {
+                let filter = if all { which.filter() } else { which.narrowed()? };
+                let done = rejects::retry(&db, &filter).await?;
                 printer.document(&done)?;
                 printer.line(format_args!("{} will be tried again by the next load", done.delivery));
                 if done.canonical > 0 {

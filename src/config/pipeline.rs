@@ -245,6 +245,13 @@ pub struct Load {
     pub spread: Option<Span>,
     /// Only within these hours: `22:00-06:00 Europe/Warsaw`.
     pub window: Option<Window>,
+    /// Most calls in flight at once; as many as the platform takes if left out.
+    #[schemars(range(min = 1, max = 64))]
+    pub parallel: Option<u32>,
+    /// The largest share of records that the target may refuse (of fifty and more); beyond it the load stops and leaves the
+    /// rest pending. A fifth if left out.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub max_reject_share: Option<f64>,
     /// After a call whose answer was lost: how long its work may take to show at the account before what is not there is
     /// sent again, for example `5m`; one minute if left out.
     pub grace: Option<Span>,

@@ -8,6 +8,7 @@ pub mod load;
 pub mod plan;
 pub mod rejects;
 pub mod transform;
+pub mod verify;
 
 use crate::progress::Progress;
 use crate::store::{Database, Run};

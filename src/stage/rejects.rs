@@ -2,6 +2,7 @@
 //!
 //! `ops.rejects` is the one view over them; each stage keeps its own table, and "again" means what that stage means by it.
 
+use crate::stage::load::codes;
 use crate::stage::load::ledger::OUTCOME_UNKNOWN;
 use crate::store::Database;
 use crate::{Result, sql};
@@ -86,6 +87,8 @@ pub struct Count {
     pub code: String,
     /// How many.
     pub n: i64,
+    /// What to do about them, where that is known.
+    pub solution: Option<&'static str>,
 }
 
 /// What a retry set going.
@@ -114,7 +117,11 @@ pub async fn counts(db: &Database) -> Result<Vec<Count>> {
         .await?;
     Ok(rows
         .into_iter()
-        .map(|row| Count { stage: row.get(0), scope: row.get(1), entity: row.get(2), code: row.get(3), n: row.get(4) })
+        .map(|row| {
+            let (stage, code): (String, String) = (row.get(0), row.get(3));
+            let solution = if stage == Stage::Delivery.name() { codes::solution(&code) } else { None };
+            Count { scope: row.get(1), entity: row.get(2), n: row.get(4), stage, code, solution }
+        })
         .collect())
 }
 

@@ -10,6 +10,7 @@ use super::run::{Run, close_dead, holder};
 use crate::{Error, Kind, Result, sql};
 use std::fmt;
 use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio_postgres::error::SqlState;
 
@@ -24,7 +25,7 @@ pub struct Lease {
     name: String,
     token: i64,
     run: Run,
-    is_held: bool,
+    is_held: AtomicBool,
 }
 
 impl Lease {
@@ -92,19 +93,28 @@ impl Lease {
         self.token
     }
 
+    /// Gives a lease to whoever waits for it, although somebody still refers to it: nothing may be written under it then.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn give_away(lease: &Self) -> Result<()> {
+        lease.is_held.store(false, Ordering::Relaxed);
+        give_back(&lease.run, &lease.name, lease.token).await
+    }
+
     /// Gives the lease back.
     ///
     /// # Errors
     /// Those of the database; the lease is free when the run's session ends, whatever happens here.
-    pub async fn release(mut self) -> Result<()> {
-        self.is_held = false;
+    pub async fn release(self) -> Result<()> {
+        self.is_held.store(false, Ordering::Relaxed);
         give_back(&self.run, &self.name, self.token).await
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if !self.is_held {
+        if !self.is_held.load(Ordering::Relaxed) {
             return;
         }
         let (run, name, token) = (self.run.clone(), std::mem::take(&mut self.name), self.token);
@@ -146,6 +156,10 @@ async fn take(db: &Database, run: &Run, name: &str, patience: Duration) -> Resul
             );
             has_told = true;
         }
+        // A holder that is only filling in may let us go first.
+        let client = db.client().await?;
+        client.execute("update ops.leases set wanted_at = clock_timestamp() where name = $1", &[&name]).await?;
+        drop(client);
         tokio::time::sleep(RETRY.min(patience.saturating_sub(waited))).await;
     }
     // From here on the session lock is ours. Whoever had the lease is done or dead: the dead are closed before their
@@ -158,7 +172,7 @@ async fn take(db: &Database, run: &Run, name: &str, patience: Duration) -> Resul
     }
     .await;
     match token {
-        Ok(token) => Ok(Lease { name: name.to_owned(), token, run: run.clone(), is_held: true }),
+        Ok(token) => Ok(Lease { name: name.to_owned(), token, run: run.clone(), is_held: AtomicBool::new(true) }),
         Err(error) => {
             unlock(run, name).await?;
             Err(error)

@@ -12,6 +12,7 @@ use crate::Result;
 use crate::http::Budget;
 use crate::source::Finding;
 use async_trait::async_trait;
+use serde::Serialize;
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,6 +104,43 @@ pub struct ContactState {
     pub modified_at: Option<jiff::Timestamp>,
 }
 
+/// What the ledger says the target holds of one object.
+#[derive(Debug, Clone)]
+pub struct Held {
+    /// `contact_id` or `order_id`.
+    pub key: Uuid,
+    /// `contact`, or the kind of event.
+    pub object: String,
+    /// How the target addresses the contact.
+    pub address: String,
+    /// The target's own id of it, where it gave one.
+    pub target_id: Option<String>,
+    /// The payload that was acknowledged, as `sql/deliver` rendered it.
+    pub payload: Value,
+}
+
+/// What a target shows of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shown {
+    /// It is there; the fields that differ, of those that can be seen.
+    There(Vec<Difference>),
+    /// The target would show it, and does not.
+    Missing,
+    /// The target's answer does not tell.
+    CannotTell(String),
+}
+
+/// A field of which the ledger and the target say different things.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// As the payload calls it: `address.city`.
+    pub field: String,
+    /// What was sent.
+    pub ledger: Option<String>,
+    /// What is there.
+    pub target: Option<String>,
+}
+
 /// A marketing or CRM platform. One value serves one account of one pipeline.
 ///
 /// The contract:
@@ -125,8 +163,27 @@ pub trait Target: Send + Sync {
     /// What the target holds at these addresses; `None` where it holds nothing. One answer per address, in order.
     async fn contacts(&self, addresses: &[String]) -> Result<Vec<Option<ContactState>>>;
 
+    /// Reads objects back and compares them with what was sent. One answer per object, in order. Changes nothing. Only
+    /// fields that the payload names and the platform shows are compared: what others have added is no difference, and a
+    /// field that no answer shows is named by [`Target::not_shown`], never guessed. A target that cannot be read back says
+    /// so of every object.
+    async fn read_back(&self, held: &[Held]) -> Result<Vec<Shown>> {
+        Ok(vec![Shown::CannotTell("this target cannot be read back".to_owned()); held.len()])
+    }
+
+    /// The fields that [`Target::read_back`] never sees: `contact.lang`.
+    fn not_shown(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// How many addresses one call of [`Target::contacts`] takes; for plans.
     fn contacts_per_call(&self) -> usize;
+
+    /// How many calls the platform takes at once, as far as that is known; [`crate::config::pipeline::Load::parallel`]
+    /// overrides it.
+    fn parallel(&self) -> usize {
+        4
+    }
 
     /// Tests address, credentials and rights with harmless calls.
     async fn check(&self) -> Vec<Finding>;

@@ -12,8 +12,10 @@
 //! (it defaults to true and writes to everybody); repeating a batch whose answer got lost; renaming a card onto a person
 //! who has one already; sending 100,000 records for an owner who does not exist.
 
+mod read_back;
+
 use super::registry::TargetPlatform;
-use super::{BatchOutcome, ContactState, Found, Item, Operation, Outcome, Target};
+use super::{BatchOutcome, ContactState, Found, Held, Item, Operation, Outcome, Shown, Target};
 use crate::config::formats::Secret;
 use crate::config::pipeline::{Account, Load, PlatformSettings, Span};
 use crate::http::{Auth, Budget, Client, ClientOptions, Failure, Fate, Idempotency};
@@ -126,7 +128,7 @@ const READ_MAX: usize = 50;
 /// A card that lists so many events may not list all of them: no such bound is known, nor is there none.
 const TRUSTED_LIST: usize = 50;
 /// Calls in flight at once: "a few" (sheet, section 3).
-const CONCURRENCY: usize = 2;
+const CONCURRENCY: usize = 4;
 /// How long an answer is waited for: an event batch whose answer is not waited for has an unknown fate.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -242,7 +244,7 @@ impl SalesManago {
             ("sha", sha(&settings.api_key, &settings.client_id, &settings.api_secret)),
         ]);
         options.rate = load.rate;
-        options.concurrency = CONCURRENCY;
+        options.concurrency = load.parallel.map_or(CONCURRENCY, |calls| calls as usize);
         options.timeouts.answer = PATIENCE;
         Ok(Self { client: Client::new(options)?, settings, owner_seen: OnceCell::new() })
     }
@@ -453,8 +455,20 @@ impl Target for SalesManago {
         Ok(addresses.iter().map(|address| states.get(&address.trim().to_lowercase()).cloned()).collect())
     }
 
+    async fn read_back(&self, held: &[Held]) -> Result<Vec<Shown>> {
+        self.compare(held).await
+    }
+
+    fn not_shown(&self) -> &'static [&'static str] {
+        read_back::NOT_SHOWN
+    }
+
     fn contacts_per_call(&self) -> usize {
         READ_MAX
+    }
+
+    fn parallel(&self) -> usize {
+        CONCURRENCY
     }
 
     fn confirm_within(&self) -> Duration {

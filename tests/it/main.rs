@@ -34,3 +34,4 @@ mod staging;
 mod target_salesmanago;
 mod tls;
 mod transform;
+mod verify;

@@ -1,8 +1,8 @@
--- What a target took: one ledger row per record. $1 target, $2 batch, $3 run, then one array per column.
+-- What a target took: one ledger row per record. $1 target, $3 run, and one array per column: $2 batch, then the others.
 with taken as (
     select *
-    from unnest($4::text[], $5::uuid[], $6::uuid[], $7::jsonb[], $8::text[])
-        as record (object, key, contact_id, payload, target_id)
+    from unnest($2::bigint[], $4::text[], $5::uuid[], $6::uuid[], $7::jsonb[], $8::text[])
+        as record (batch_id, object, key, contact_id, payload, target_id)
 )
 insert into delivery.ledger (
     target,
@@ -23,7 +23,7 @@ select
     taken.payload,
     'acknowledged',
     taken.target_id,
-    $2,
+    taken.batch_id,
     $3
 from taken
 on conflict (contact_id, target, object, key) do update

@@ -133,6 +133,8 @@ pub struct Bench {
     contact_requests: &'static str,
     events: &'static str,
     queued: i64,
+    /// From this position on, contacts are no more.
+    gone_from: i64,
     taken: i64,
     has_rfm: bool,
 }
@@ -177,6 +179,7 @@ impl Bench {
             client,
             settings: settings.clone(),
             queued: 0,
+            gone_from: i64::MAX,
             taken: 0,
             has_rfm: false,
         })
@@ -193,6 +196,18 @@ impl Bench {
     /// # Errors
     /// Those of the database.
     pub async fn queue(&mut self, object: Object) -> Result<u64> {
+        self.fill(object, "").await
+    }
+
+    /// As [`Bench::queue`], without what is pending only because everything is compared.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn queue_changed(&mut self, object: Object) -> Result<u64> {
+        self.fill(object, sql::file("deliver/queue_changed.sql")?).await
+    }
+
+    async fn fill(&mut self, object: Object, condition: &str) -> Result<u64> {
         if object == Object::Contact && self.settings.fields.use_rfm() && !self.has_rfm {
             // Scores are relative to all buyers, so the whole view is computed, but once for all slices.
             self.client.batch_execute(sql::file("deliver/rfm.sql")?).await?;
@@ -203,11 +218,25 @@ impl Bench {
             Object::Contact => "deliver/queue_contacts.sql",
             Object::Order => "deliver/queue_orders.sql",
         };
-        let queued = self.client.execute(sql::file(file)?, &[]).await?;
+        let text = format!("{}\n{condition}", sql::file(file)?);
+        let queued = if condition.is_empty() {
+            self.client.execute(&text, &[]).await?
+        } else {
+            self.client.execute(&text, &[&self.settings.target, &self.settings.pipeline]).await?
+        };
         self.client.batch_execute("analyze pg_temp.deliver_queue").await?;
+        self.gone_from = match object {
+            Object::Contact => self.client.query_one(sql::file("deliver/queue_gone_from.sql")?, &[]).await?.get(0),
+            Object::Order => i64::MAX,
+        };
         self.queued = i64::try_from(queued).unwrap_or(i64::MAX);
         self.taken = 0;
         Ok(queued)
+    }
+
+    /// Whether the next slice holds contacts that are no more: what becomes of them depends on those before.
+    pub fn is_next_gone(&self) -> bool {
+        self.taken < self.queued && self.gone_from <= self.taken + SLICE
     }
 
     /// The next slice of contacts, rendered; `None` at the end of the queue. Render it again after [`Bench::note_seen`].

@@ -1,76 +1,57 @@
-//! Contacts: rendered slice by slice, cards looked at where a first opt-in would be forced, sent in full batches.
+//! Contacts: rendered slice by slice, cards looked at where a first opt-in would be forced.
 
 use super::Load;
 use super::bench::{Bench, Object, Rendered, Verdict};
 use super::ledger::{Refusal, without_doubles};
 use super::tally::Tally;
 use crate::Result;
-use crate::target::{ContactState, Operation, Target};
-use std::collections::BTreeMap;
-use tokio::time::Instant;
+use crate::target::ContactState;
+use futures::future::BoxFuture;
+use futures::stream::{self, BoxStream, StreamExt};
 
 /// What a look at cards is called in counts.
 pub(in crate::stage) const CHECK_CALL: &str = "look at contacts";
 
-impl Load<'_> {
-    pub(super) async fn contacts(&mut self, bench: &mut Bench) -> Result<()> {
-        // Records wait here until a call is full; never more than one call's worth per operation stays.
-        let mut ready: BTreeMap<String, Vec<Rendered>> = BTreeMap::new();
-        while let Some(rendered) = bench.next_contacts().await? {
-            self.gate.check()?;
-            let rendered = self.look_before_opt_in(bench, rendered).await?;
-            let to_send = self.settle_unsent(Object::Contact, rendered).await?;
-            for record in to_send {
-                let name = record.operation.clone().unwrap_or_default();
-                ready.entry(name).or_default().push(record);
-            }
-            for (name, records) in &mut ready {
-                let operation = self.operation(name)?;
-                while records.len() >= operation.batch.max(1) {
-                    let batch = records.drain(..operation.batch.max(1)).collect();
-                    self.send_contacts(&operation, batch).await?;
-                }
-            }
-        }
-        for (name, records) in ready {
-            if !records.is_empty() {
-                let operation = self.operation(&name)?;
-                self.send_contacts(&operation, records).await?;
-            }
-        }
-        Ok(())
-    }
+/// The addresses of one call, and what it said of them.
+pub(super) type Look<'a> = (&'a [String], Vec<Option<ContactState>>);
 
-    async fn send_contacts(&mut self, operation: &Operation, records: Vec<Rendered>) -> Result<()> {
-        let later = self.send(operation, Object::Contact, records).await?;
-        if !later.is_empty() {
-            Tally::add(&mut self.summary.tally.waiting, "not taken yet", u64::try_from(later.len()).unwrap_or(0));
-            self.ledger.postpone(Object::Contact, &later).await?;
-        }
-        // What was sent takes its time to appear, and events wait that long for it.
-        self.wait_until = Instant::now() + self.patience.appear;
-        Ok(())
+impl Load<'_> {
+    /// The next slice of contacts that are to be sent; what is not is settled.
+    pub(super) async fn prepare_contacts(&self, bench: &mut Bench) -> Result<Option<Vec<Rendered>>> {
+        let Some(rendered) = bench.next_contacts().await? else { return Ok(None) };
+        self.gate.check()?;
+        let rendered = self.look_before_opt_in(bench, rendered).await?;
+        self.settle_unsent(Object::Contact, rendered).await.map(Some)
     }
 
     /// Asks the target for the cards of those who would be opted in, and renders the slice again with what it says.
-    async fn look_before_opt_in(&mut self, bench: &mut Bench, rendered: Vec<Rendered>) -> Result<Vec<Rendered>> {
+    async fn look_before_opt_in(&self, bench: &mut Bench, rendered: Vec<Rendered>) -> Result<Vec<Rendered>> {
         let addresses = addresses_to_check(&rendered);
         if !self.settings.check_existing || addresses.is_empty() {
             return Ok(rendered);
         }
-        for chunk in addresses.chunks(self.target.contacts_per_call().max(1)) {
-            let states = self.look_at(chunk).await?;
+        let mut looks = self.looks(&addresses);
+        while let Some(look) = looks.next().await {
+            let (chunk, states) = look?;
             bench.note_seen(chunk, &states).await?;
         }
         bench.render_contacts().await
     }
 
+    /// What the target holds at addresses, call by call, several calls at once.
+    pub(super) fn looks<'s>(&'s self, addresses: &'s [String]) -> BoxStream<'s, Result<Look<'s>>> {
+        let look = |chunk: &'s [String]| -> BoxFuture<'s, Result<Look<'s>>> {
+            Box::pin(async move { Ok((chunk, self.look_at(chunk).await?)) })
+        };
+        let looks: Vec<_> = addresses.chunks(self.target.contacts_per_call().max(1)).map(look).collect();
+        stream::iter(looks).buffered(self.parallel).boxed()
+    }
+
     /// What the target holds at no more addresses than one call takes.
-    pub(super) async fn look_at(&mut self, addresses: &[String]) -> Result<Vec<Option<ContactState>>> {
+    pub(super) async fn look_at(&self, addresses: &[String]) -> Result<Vec<Option<ContactState>>> {
         self.gate.check()?;
-        let target: &dyn Target = self.target;
-        let states = target.contacts(addresses).await?;
-        Tally::add(&mut self.summary.tally.calls, CHECK_CALL, 1);
+        let states = self.target.contacts(addresses).await?;
+        self.count(|tally| Tally::add(&mut tally.calls, CHECK_CALL, 1));
         if states.len() == addresses.len() {
             return Ok(states);
         }
@@ -81,14 +62,14 @@ impl Load<'_> {
     }
 
     /// Counts and settles what is not sent; gives what is.
-    pub(super) async fn settle_unsent(&mut self, object: Object, rendered: Vec<Rendered>) -> Result<Vec<Rendered>> {
-        let tally = &mut self.summary.tally;
+    pub(super) async fn settle_unsent(&self, object: Object, rendered: Vec<Rendered>) -> Result<Vec<Rendered>> {
+        let mut tally = Tally::default();
         let mut to_send = Vec::new();
         let mut done = Vec::new();
         let mut refused = Vec::new();
         let mut stays = 0;
         for record in without_doubles(rendered) {
-            count_unsent(tally, &record);
+            count_unsent(&mut tally, &record);
             match record.verdict {
                 Verdict::Send => to_send.push(record),
                 Verdict::Same | Verdict::Skip | Verdict::Hold => done.push(record),
@@ -102,7 +83,8 @@ impl Load<'_> {
         }
         let done: Vec<&Rendered> = done.iter().collect();
         self.ledger.settle(object, &done, &refused).await?;
-        self.meter.advance(u64::try_from(done.len() + refused.len() + stays).unwrap_or(0));
+        self.count(|counts| counts.merge(&tally));
+        self.advance(done.len() + refused.len() + stays);
         Ok(to_send)
     }
 }

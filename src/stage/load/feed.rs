@@ -131,10 +131,12 @@ impl Part {
         let mut taken = 0;
         for (object, file) in self.selections() {
             let text = format!(
-                "insert into delivery.pending (target, pipeline, object, key, run_id)
-                 select $1, $5, $6, selected.key, selected.run_id from (\n{}\n) as selected
+                "insert into delivery.pending (target, pipeline, object, key, run_id, is_backfill)
+                 select $1, $5, $6, selected.key, selected.run_id, $7 from (\n{}\n) as selected
                  on conflict (target, pipeline, object, key) do update
-                 set run_id = excluded.run_id, attempts = 0
+                 set run_id = excluded.run_id,
+                     attempts = 0,
+                     is_backfill = pending.is_backfill and excluded.is_backfill
                  where pending.run_id < excluded.run_id",
                 sql::file(file)?
             );
@@ -148,6 +150,7 @@ impl Part {
                     &self.through,
                     &settings.pipeline,
                     &object.name(),
+                    &file.starts_with("deliver/feed/all_"),
                 ],
             )
             .await?;

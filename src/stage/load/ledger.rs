@@ -14,6 +14,7 @@ use crate::{Result, sql};
 use deadpool_postgres::{GenericClient, Transaction};
 use serde_json::Value;
 use std::collections::HashSet;
+use std::sync::{Arc, PoisonError};
 use uuid::Uuid;
 
 /// Codes of delivery rejects that tell of something without keeping the record from being sent.
@@ -43,6 +44,8 @@ pub struct BatchEnd {
     pub refused: Vec<Refusal>,
     /// Not taken, may be tried again.
     pub later: Vec<Rendered>,
+    /// Keys of a batch that was refused as a whole and is sent again in parts.
+    pub freed: Vec<Uuid>,
     /// State of the batch: acknowledged, partial, refused or unknown.
     pub state: &'static str,
     /// Whether some outcome is open, so that the batch is looked into again.
@@ -51,6 +54,33 @@ pub struct BatchEnd {
     pub reference: Option<String>,
     /// What the target said.
     pub detail: Option<String>,
+}
+
+/// A call about to be made: its intent is written first.
+#[derive(Debug)]
+pub struct Departure {
+    /// What kind of call.
+    pub operation: Operation,
+    /// What it carries.
+    pub records: Vec<Rendered>,
+}
+
+/// A call that has ended, and how.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its batch.
+    pub batch: i64,
+    /// What kind of call it was.
+    pub operation: Operation,
+    /// How it ended.
+    pub end: BatchEnd,
+}
+
+/// A record that the target took.
+struct Taken<'r> {
+    batch: i64,
+    record: &'r Rendered,
+    target_id: &'r Option<String>,
 }
 
 /// A record of a batch whose outcome is open.
@@ -86,8 +116,8 @@ impl Findings {
 pub struct Ledger<'a> {
     /// The database.
     pub db: &'a Database,
-    /// `target:ACCOUNT`.
-    pub lease: &'a Lease,
+    /// `target:ACCOUNT`; a back-fill gives it away for a while.
+    pub lease: std::sync::RwLock<Arc<Lease>>,
     /// The pipeline's.
     pub settings: &'a Settings,
     /// The run at work.
@@ -95,18 +125,52 @@ pub struct Ledger<'a> {
 }
 
 impl Ledger<'_> {
-    /// Writes the intent of a call; its number.
+    /// The lease that every transaction asserts.
+    pub fn lease(&self) -> Arc<Lease> {
+        Arc::clone(&self.lease.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Another lease of the same name, after the former was given away for a while.
+    pub fn go_on_under(&self, lease: Arc<Lease>) {
+        *self.lease.write().unwrap_or_else(PoisonError::into_inner) = lease;
+    }
+
+    /// Writes outcomes of calls that have landed and intents of the calls that come next, in one transaction; the numbers
+    /// of the latter, in order. No call may be made before this has returned.
     ///
     /// # Errors
     /// Those of the database; [`crate::Kind::LeaseLost`].
-    pub async fn intend(&self, operation: &Operation, records: &[Rendered]) -> Result<i64> {
+    pub async fn turn(&self, pending: Object, ended: &[Ended], next: &[Departure]) -> Result<Vec<i64>> {
         let mut client = self.db.client().await?;
         let transaction = client.transaction().await?;
-        self.lease.assert(&transaction).await?;
+        self.lease().assert(&transaction).await?;
+        let is_harmless = ended.iter().all(|ended| ended.operation.idempotent)
+            && next.iter().all(|departure| departure.operation.idempotent);
+        if is_harmless {
+            // Should the server lose the last of these, calls are repeated that the target deduplicates.
+            transaction.batch_execute("set local synchronous_commit = off").await?;
+        }
+        if !ended.is_empty() {
+            self.conclude(&transaction, pending, ended).await?;
+            failpoint::reach(Point::LoadBeforeOutcomeCommit)?;
+        }
+        let mut batches = Vec::with_capacity(next.len());
+        for departure in next {
+            batches.push(self.intend(&transaction, departure).await?);
+        }
+        transaction.commit().await?;
+        if !ended.is_empty() {
+            failpoint::reach(Point::LoadAfterOutcome)?;
+        }
+        Ok(batches)
+    }
+
+    async fn intend(&self, transaction: &Transaction<'_>, departure: &Departure) -> Result<i64> {
+        let Departure { operation, records } = departure;
         let keys = keys(records);
         let items = i32::try_from(records.len()).unwrap_or(i32::MAX);
         let batch: i64 = GenericClient::query_one(
-            &transaction,
+            transaction,
             "insert into delivery.batches (target, pipeline, operation, run_id, items, keys, state)
              values ($1, $2, $3, $4, $5, $6, 'intent')
              returning batch_id",
@@ -119,7 +183,7 @@ impl Ledger<'_> {
             let contacts: Vec<Uuid> = records.iter().map(|record| record.contact_id).collect();
             let payloads: Vec<Value> = records.iter().map(sending_payload).collect();
             GenericClient::execute(
-                &transaction,
+                transaction,
                 "insert into delivery.ledger (target, object, key, contact_id, payload, state, batch_id, run_id)
                  select $1, record.object, record.key, record.contact_id, record.payload, 'sending', $2, $3
                  from unnest($4::text[], $5::uuid[], $6::uuid[], $7::jsonb[]) as record (object, key, contact_id, payload)",
@@ -127,68 +191,66 @@ impl Ledger<'_> {
             )
             .await?;
         }
-        transaction.commit().await?;
         Ok(batch)
     }
 
-    /// Writes the outcome of a call.
-    ///
-    /// # Errors
-    /// Those of the database; [`crate::Kind::LeaseLost`].
-    pub async fn conclude(&self, batch: i64, operation: &Operation, pending: Object, end: &BatchEnd) -> Result<()> {
-        let mut client = self.db.client().await?;
-        let transaction = client.transaction().await?;
-        self.lease.assert(&transaction).await?;
-        let taken: Vec<&Rendered> = end.acknowledged.iter().map(|(record, _)| record).collect();
+    async fn conclude(&self, transaction: &Transaction<'_>, pending: Object, ended: &[Ended]) -> Result<()> {
+        let taken: Vec<Taken<'_>> = ended
+            .iter()
+            .flat_map(|ended| {
+                let taken = |(record, id)| Taken { batch: ended.batch, record, target_id: id };
+                ended.end.acknowledged.iter().map(|(record, id)| (record, id)).map(taken)
+            })
+            .collect();
         if !taken.is_empty() {
-            self.acknowledge(&transaction, batch, &end.acknowledged).await?;
-            self.no_longer_pending(&transaction, pending, &taken).await?;
-            self.clear_rejects(&transaction, &taken).await?;
-            self.note_kept_opt_outs(&transaction, &taken).await?;
-            self.wake_orders(&transaction, &taken).await?;
+            self.acknowledge(transaction, &taken).await?;
+            let taken: Vec<&Rendered> = taken.iter().map(|taken| taken.record).collect();
+            self.no_longer_pending(transaction, pending, &taken).await?;
+            self.clear_rejects(transaction, &taken).await?;
+            self.note_kept_opt_outs(transaction, &taken).await?;
+            self.wake_orders(transaction, &taken).await?;
         }
-        let refused: Vec<&Rendered> = end.refused.iter().map(|refusal| &refusal.record).collect();
+        let refused: Vec<&Refusal> = ended.iter().flat_map(|ended| &ended.end.refused).collect();
         if !refused.is_empty() {
-            self.reject(&transaction, &end.refused).await?;
-            self.no_longer_pending(&transaction, pending, &refused).await?;
+            self.reject(transaction, &refused).await?;
+            let refused: Vec<&Rendered> = refused.iter().map(|refusal| &refusal.record).collect();
+            self.no_longer_pending(transaction, pending, &refused).await?;
         }
-        if !operation.idempotent {
-            let free: Vec<Uuid> = refused.into_iter().chain(&end.later).map(|record| record.key).collect();
+        let mut free: (Vec<i64>, Vec<Uuid>) = (Vec::new(), Vec::new());
+        for ended in ended.iter().filter(|ended| !ended.operation.idempotent) {
+            let refused = ended.end.refused.iter().map(|refusal| &refusal.record);
+            let keys = refused.chain(&ended.end.later).map(|record| record.key).chain(ended.end.freed.iter().copied());
+            free.1.extend(keys);
+            free.0.resize(free.1.len(), ended.batch);
+        }
+        if !free.0.is_empty() {
             GenericClient::execute(
-                &transaction,
-                "delete from delivery.ledger where batch_id = $1 and state = 'sending' and key = any ($2)",
-                &[&batch, &free],
+                transaction,
+                "delete from delivery.ledger
+                 using unnest($1::bigint[], $2::uuid[]) as free (batch_id, key)
+                 where ledger.batch_id = free.batch_id and ledger.key = free.key and ledger.state = 'sending'",
+                &[&free.0, &free.1],
             )
             .await?;
         }
+        let batches: Vec<i64> = ended.iter().map(|ended| ended.batch).collect();
+        let states: Vec<&str> = ended.iter().map(|ended| ended.end.state).collect();
+        let references: Vec<Option<&str>> = ended.iter().map(|ended| ended.end.reference.as_deref()).collect();
+        let details: Vec<Option<&str>> = ended.iter().map(|ended| ended.end.detail.as_deref()).collect();
+        let are_open: Vec<bool> = ended.iter().map(|ended| ended.end.is_open).collect();
         GenericClient::execute(
-            &transaction,
+            transaction,
             "update delivery.batches
-             set state = $2, target_reference = $3, detail = $4, finished_at = case when $5 then null else now() end
-             where batch_id = $1",
-            &[&batch, &end.state, &end.reference, &end.detail, &end.is_open],
+             set state = ended.state,
+                 target_reference = ended.reference,
+                 detail = ended.detail,
+                 finished_at = case when ended.is_open then null else clock_timestamp() end
+             from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::boolean[])
+                 as ended (batch_id, state, reference, detail, is_open)
+             where batches.batch_id = ended.batch_id",
+            &[&batches, &states, &references, &details, &are_open],
         )
         .await?;
-        failpoint::reach(Point::LoadBeforeOutcomeCommit)?;
-        transaction.commit().await?;
-        failpoint::reach(Point::LoadAfterOutcome)
-    }
-
-    /// Frees records of a batch that was refused as a whole, before they are sent again in smaller ones.
-    ///
-    /// # Errors
-    /// Those of the database; [`crate::Kind::LeaseLost`].
-    pub async fn free(&self, batch: i64, keys: &[Uuid]) -> Result<()> {
-        let mut client = self.db.client().await?;
-        let transaction = client.transaction().await?;
-        self.lease.assert(&transaction).await?;
-        GenericClient::execute(
-            &transaction,
-            "delete from delivery.ledger where batch_id = $1 and state = 'sending' and key = any ($2)",
-            &[&batch, &keys],
-        )
-        .await?;
-        transaction.commit().await?;
         Ok(())
     }
 
@@ -202,11 +264,11 @@ impl Ledger<'_> {
         }
         let mut client = self.db.client().await?;
         let transaction = client.transaction().await?;
-        self.lease.assert(&transaction).await?;
+        self.lease().assert(&transaction).await?;
         self.no_longer_pending(&transaction, pending, done).await?;
         self.clear_rejects(&transaction, done).await?;
         let records: Vec<&Rendered> = refused.iter().map(|refusal| &refusal.record).collect();
-        self.reject(&transaction, refused).await?;
+        self.reject(&transaction, &refused.iter().collect::<Vec<_>>()).await?;
         self.no_longer_pending(&transaction, pending, &records).await?;
         transaction.commit().await?;
         failpoint::reach(Point::LoadAfterSettle)
@@ -219,7 +281,7 @@ impl Ledger<'_> {
     pub async fn postpone(&self, pending: Object, records: &[Rendered]) -> Result<()> {
         let mut client = self.db.client().await?;
         let transaction = client.transaction().await?;
-        self.lease.assert(&transaction).await?;
+        self.lease().assert(&transaction).await?;
         GenericClient::execute(
             &transaction,
             "update delivery.pending set attempts = attempts + 1
@@ -256,7 +318,7 @@ impl Ledger<'_> {
     pub async fn confirm(&self, contacts: &[Uuid], target_ids: &[Option<String>]) -> Result<()> {
         let mut client = self.db.client().await?;
         let transaction = client.transaction().await?;
-        self.lease.assert(&transaction).await?;
+        self.lease().assert(&transaction).await?;
         GenericClient::execute(
             &transaction,
             "update delivery.ledger
@@ -311,7 +373,7 @@ impl Ledger<'_> {
     pub async fn resolve(&self, batch: i64, pipeline: &str, findings: &Findings) -> Result<()> {
         let mut client = self.db.client().await?;
         let transaction = client.transaction().await?;
-        self.lease.assert(&transaction).await?;
+        self.lease().assert(&transaction).await?;
         self.resolve_present(&transaction, batch, &findings.present).await?;
         let absent: Vec<Uuid> = findings.absent.iter().map(|record| record.item.key).collect();
         let absent_objects: Vec<&str> = findings.absent.iter().map(|record| pending_object(&record.object)).collect();
@@ -397,26 +459,22 @@ impl Ledger<'_> {
         Ok(())
     }
 
-    async fn acknowledge(
-        &self,
-        transaction: &Transaction<'_>,
-        batch: i64,
-        taken: &[(Rendered, Option<String>)],
-    ) -> Result<()> {
+    async fn acknowledge(&self, transaction: &Transaction<'_>, taken: &[Taken<'_>]) -> Result<()> {
         let (formers, successors): (Vec<Uuid>, Vec<Uuid>) =
-            taken.iter().filter_map(|(record, _)| Some((record.former_id?, record.key))).unzip();
+            taken.iter().filter_map(|taken| Some((taken.record.former_id?, taken.record.key))).unzip();
         if !formers.is_empty() {
             self.move_ledger(transaction, &formers, &successors).await?;
         }
-        let objects: Vec<&str> = taken.iter().map(|(record, _)| record.object.as_str()).collect();
-        let keys: Vec<Uuid> = taken.iter().map(|(record, _)| record.key).collect();
-        let contacts: Vec<Uuid> = taken.iter().map(|(record, _)| record.contact_id).collect();
-        let payloads: Vec<&Value> = taken.iter().map(|(record, _)| &record.payload).collect();
-        let ids: Vec<&Option<String>> = taken.iter().map(|(_, id)| id).collect();
+        let batches: Vec<i64> = taken.iter().map(|taken| taken.batch).collect();
+        let objects: Vec<&str> = taken.iter().map(|taken| taken.record.object.as_str()).collect();
+        let keys: Vec<Uuid> = taken.iter().map(|taken| taken.record.key).collect();
+        let contacts: Vec<Uuid> = taken.iter().map(|taken| taken.record.contact_id).collect();
+        let payloads: Vec<&Value> = taken.iter().map(|taken| &taken.record.payload).collect();
+        let ids: Vec<&Option<String>> = taken.iter().map(|taken| taken.target_id).collect();
         GenericClient::execute(
             transaction,
             sql::file("deliver/ledger/acknowledge.sql")?,
-            &[&self.settings.target, &batch, &self.run_id, &objects, &keys, &contacts, &payloads, &ids],
+            &[&self.settings.target, &batches, &self.run_id, &objects, &keys, &contacts, &payloads, &ids],
         )
         .await?;
         Ok(())
@@ -470,7 +528,7 @@ impl Ledger<'_> {
         Ok(())
     }
 
-    async fn reject(&self, transaction: &Transaction<'_>, refused: &[Refusal]) -> Result<()> {
+    async fn reject(&self, transaction: &Transaction<'_>, refused: &[&Refusal]) -> Result<()> {
         let objects: Vec<&str> = refused.iter().map(|refusal| refusal.record.object.as_str()).collect();
         let keys: Vec<Uuid> = refused.iter().map(|refusal| refusal.record.key).collect();
         let codes: Vec<&str> = refused.iter().map(|refusal| refusal.code.as_str()).collect();
@@ -518,7 +576,7 @@ impl Ledger<'_> {
                 })
             })
             .collect();
-        if notes.is_empty() { Ok(()) } else { self.reject(transaction, &notes).await }
+        if notes.is_empty() { Ok(()) } else { self.reject(transaction, &notes.iter().collect::<Vec<_>>()).await }
     }
 
     async fn wake_orders(&self, transaction: &Transaction<'_>, taken: &[&Rendered]) -> Result<()> {

@@ -8,8 +8,9 @@ use super::Load;
 use super::ledger::{Findings, OpenRecord};
 use super::tally::Tally;
 use crate::failpoint::{self, Point};
-use crate::target::{Found, Item, Operation, Target};
+use crate::target::{Found, Item, Operation};
 use crate::{Error, Kind, Result};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -26,7 +27,7 @@ pub(super) struct OpenBatch {
 
 impl Load<'_> {
     /// Settles what earlier loads left open, without waiting; gives the batches that need more time.
-    pub(super) async fn recover(&mut self) -> Result<Vec<OpenBatch>> {
+    pub(super) async fn recover(&self) -> Result<Vec<OpenBatch>> {
         let client = self.context.db.client().await?;
         let rows = client
             .query(
@@ -56,7 +57,7 @@ impl Load<'_> {
     }
 
     /// Waits until every open batch can be settled, and settles it.
-    pub(super) async fn settle_all(&mut self, open: &mut Vec<OpenBatch>) -> Result<()> {
+    pub(super) async fn settle_all(&self, open: &mut Vec<OpenBatch>) -> Result<()> {
         for batch in open.drain(..) {
             self.settle_in_time(&batch).await?;
         }
@@ -64,16 +65,16 @@ impl Load<'_> {
     }
 
     /// Settles a batch of this load whose answer was lost.
-    pub(super) async fn settle_now(&mut self, batch: i64, operation: &Operation, began: Instant) -> Result<()> {
+    pub(super) async fn settle_now(&self, batch: i64, operation: &Operation, began: Instant) -> Result<()> {
         let batch =
             OpenBatch { batch, pipeline: self.settings.pipeline.clone(), operation: Some(operation.clone()), began };
         self.settle_in_time(&batch).await
     }
 
-    async fn settle_in_time(&mut self, batch: &OpenBatch) -> Result<()> {
+    async fn settle_in_time(&self, batch: &OpenBatch) -> Result<()> {
         while !self.try_settle(batch).await? {
             let left = (batch.began + self.patience.grace).saturating_duration_since(Instant::now());
-            self.meter.note(&format!(
+            self.note(&format!(
                 "the answer to a call was lost; looking again in {} s whether it was done",
                 left.as_secs() + 1
             ));
@@ -83,7 +84,7 @@ impl Load<'_> {
     }
 
     /// Looks a batch's open records up once; true if none is left open.
-    async fn try_settle(&mut self, batch: &OpenBatch) -> Result<bool> {
+    async fn try_settle(&self, batch: &OpenBatch) -> Result<bool> {
         let records = self.ledger.open_records(batch.batch).await?;
         let Some(operation) = &batch.operation else {
             let unclear = records
@@ -100,25 +101,22 @@ impl Load<'_> {
         }
         let is_final = batch.began.elapsed() >= self.patience.grace;
         let (findings, undecided) = self.look(operation, records, is_final).await?;
-        Tally::add(&mut self.summary.tally.sent, operation.object, u64::try_from(findings.present.len()).unwrap_or(0));
+        let present = u64::try_from(findings.present.len()).unwrap_or(0);
+        self.count(|tally| Tally::add(&mut tally.sent, operation.object, present));
         self.ledger.resolve(batch.batch, &batch.pipeline, &findings).await?;
         // They are pending: what is there now is seen to be the same, what is not is sent again, the rest is held.
-        self.has_more |= batch.pipeline == self.settings.pipeline && !findings.is_empty();
+        if batch.pipeline == self.settings.pipeline && !findings.is_empty() {
+            self.has_more.store(true, Ordering::Relaxed);
+        }
         Ok(undecided == 0)
     }
 
     /// Sorts records by what the target says of them; the count is of those that may still appear.
-    async fn look(
-        &mut self,
-        operation: &Operation,
-        records: Vec<OpenRecord>,
-        is_final: bool,
-    ) -> Result<(Findings, usize)> {
+    async fn look(&self, operation: &Operation, records: Vec<OpenRecord>, is_final: bool) -> Result<(Findings, usize)> {
         let items: Vec<Item> = records.iter().map(|record| record.item.clone()).collect();
-        let target: &dyn Target = self.target;
-        let found = target.look_up(operation, &items).await?;
+        let found = self.target.look_up(operation, &items).await?;
         failpoint::reach(Point::LoadAfterLookUp)?;
-        Tally::add(&mut self.summary.tally.calls, LOOK_UP_CALL, 1);
+        self.count(|tally| Tally::add(&mut tally.calls, LOOK_UP_CALL, 1));
         if found.len() != items.len() {
             return Err(Error::new(
                 Kind::Protocol,
@@ -158,7 +156,7 @@ impl Load<'_> {
     async fn supersede(&self, batch: i64) -> Result<()> {
         let mut client = self.context.db.client().await?;
         let transaction = client.transaction().await?;
-        self.ledger.lease.assert(&transaction).await?;
+        self.ledger.lease().assert(&transaction).await?;
         transaction
             .execute(
                 "update delivery.batches set state = 'superseded', finished_at = now() where batch_id = $1",

@@ -5,35 +5,42 @@
 //! 1. [`look_up`]: calls of an earlier load whose outcome is open are settled: repeated where the target deduplicates,
 //!    looked for at the target where it does not, never repeated blindly;
 //! 2. [`feed`]: the change feed is taken over into `delivery.pending`, in one transaction;
-//! 3. [`contacts`]: pending contacts are rendered ([`bench`]), compared with the ledger and sent in batches;
+//! 3. [`contacts`]: pending contacts are rendered ([`bench`]) and compared with the ledger;
 //! 4. [`events`]: contacts that events wait for are seen to be there, then events go, oldest first.
+//!
+//! Both are a [`pass`] through a queue, whose calls are kept in order by the [`flight`]. What changed goes before what is
+//! pending only because everything is compared, and a back-fill lets other pipelines of the account go first.
 //!
 //! Around every call [`ledger`] commits the intent before and the outcome after, so the pass may be killed anywhere. What
 //! a target refuses leaves the queue for `delivery.rejects` and comes back when it changes or by `wharf rejects retry`.
 //! What it cannot take now stays pending. [`pace`] says when a call may be made, [`tally`] counts.
 
 pub mod bench;
+pub mod codes;
 mod contacts;
 mod events;
 pub mod feed;
 pub mod fields;
+mod flight;
 pub mod guard;
 pub mod ledger;
 mod look_up;
 pub mod pace;
+mod pass;
 mod send;
 pub mod settings;
 pub mod tally;
 
-use self::bench::{Bench, Object, Purpose};
+use self::bench::{Bench, Object, Purpose, Rendered};
 pub(in crate::stage) use self::contacts::{CHECK_CALL, addresses_to_check, count_unsent};
 use self::feed::{Baseline, Part};
-use self::ledger::Ledger;
+use self::ledger::{BatchEnd, Ledger};
 use self::pace::Gate;
 use self::settings::Settings;
 use self::tally::Tally;
 use super::Context;
 use crate::config::Pipeline;
+use crate::config::pipeline::LoadGuard;
 use crate::failpoint::{self, Point};
 use crate::progress::{Meter, Progress};
 use crate::store::Lease;
@@ -42,12 +49,20 @@ use crate::target::{Operation, Target};
 use crate::{Error, Kind, Result, sql};
 use serde::Serialize;
 use serde_json::json;
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 /// How often a load goes through its queue, should answers be lost over and over.
 const ROUNDS: u32 = 3;
+
+/// The share of refused records beyond which a load stops, where the pipeline file names none.
+const MAX_REJECT_SHARE: f64 = 0.2;
+/// Fewer refusals than this stop no load.
+const LEAST_REJECTS: u64 = 50;
 
 /// How long a load waits for what a target does in its own time.
 #[derive(Debug, Clone, Copy)]
@@ -105,6 +120,8 @@ pub struct Summary {
     pub baseline: Option<Baseline>,
     /// Whether automations at the target were kept still.
     pub first_load: bool,
+    /// Where another pipeline that names the account asks for a lower rate, which holds therefore: who, and which.
+    pub lower_rate: Option<String>,
     /// Records that became pending from the change feed.
     pub taken_over: u64,
     /// The counts.
@@ -149,153 +166,315 @@ pub async fn load_as(
     let settings = Settings::new(pipeline, target.as_ref())?;
     let lease = Lease::take(&context.db, &context.run, &format!("target:{}", settings.target)).await?;
     failpoint::reach(Point::LoadAfterLease)?;
-    let gate = Gate::new(pipeline.load.window.clone(), context.stop.clone());
-    AccountBudget::open(&context.db, pipeline).await?.keep(target.as_ref());
-    let ledger = Ledger { db: &context.db, lease: &lease, settings: &settings, run_id: context.run.id };
-    let mut load = Load {
+    let budget = AccountBudget::open(&context.db, pipeline).await?;
+    let lower = budget.lower().map(str::to_owned);
+    budget.keep(target.as_ref());
+    let ledger =
+        Ledger { db: &context.db, lease: RwLock::new(Arc::new(lease)), settings: &settings, run_id: context.run.id };
+    let load = Load {
         context,
-        target: target.as_ref(),
         operations: target.operations(),
+        parallel: pipeline.load.parallel.map_or_else(|| target.parallel(), |calls| calls as usize).max(1),
+        max_reject_share: pipeline.load.max_reject_share.unwrap_or(MAX_REJECT_SHARE),
+        limits: (!options.allow_mass_change).then(|| pipeline.load.guard.clone()),
+        target,
         settings: &settings,
         ledger,
-        gate,
+        gate: Gate::new(pipeline.load.window.clone(), context.stop.clone()),
         patience,
-        first_load: false,
-        has_more: false,
-        wait_until: Instant::now() + patience.appear,
-        meter: Progress::silent().meter("", None),
-        summary: Summary::default(),
+        first_load: AtomicBool::new(false),
+        has_more: AtomicBool::new(false),
+        wait_until: Mutex::new(Instant::now() + patience.appear),
+        confirmed: Mutex::new(HashSet::new()),
+        meter: Mutex::new(Progress::silent().meter("", None)),
+        tally: Mutex::new(Tally::default()),
+        answered: (AtomicU64::new(0), AtomicU64::new(0)),
+        summary: Mutex::new(Summary { lower_rate: lower, ..Summary::default() }),
     };
     let result = load.run(pipeline, options).await;
-    let summary = load.summary;
-    target.rest().await;
-    let released = lease.release().await;
+    let result = load.say_what_is_left(result).await;
+    load.target.rest().await;
+    let tally = std::mem::take(&mut *lock(&load.tally));
+    let summary = Summary { tally, ..std::mem::take(&mut *lock(&load.summary)) };
+    let lease = load.ledger.lease();
+    drop(load);
+    let released = match Arc::into_inner(lease) {
+        Some(lease) => lease.release().await,
+        None => Ok(()),
+    };
     result?;
     released?;
     Ok(summary)
 }
 
+/// Which part of what is pending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Share {
+    /// What changed.
+    Changed,
+    /// All of it; what is pending only because everything is compared is spread, and lets others go first.
+    Rest,
+}
+
 /// One load at work.
 struct Load<'a> {
     context: &'a Context,
-    target: &'a dyn Target,
+    target: Arc<dyn Target>,
     operations: Vec<Operation>,
+    /// Most calls in flight.
+    parallel: usize,
+    max_reject_share: f64,
+    /// What a load may change without being asked; `None` if it was asked.
+    limits: Option<LoadGuard>,
     settings: &'a Settings,
     ledger: Ledger<'a>,
     gate: Gate,
     patience: Patience,
-    first_load: bool,
+    first_load: AtomicBool,
     /// Whether a look-up has made something pending again that was done with.
-    has_more: bool,
+    has_more: AtomicBool,
     /// Until when events may wait for contacts to appear.
-    wait_until: Instant,
-    meter: Meter,
-    summary: Summary,
+    wait_until: Mutex<Instant>,
+    /// The contacts that were seen at the target for the last slice of events.
+    confirmed: Mutex<HashSet<Uuid>>,
+    meter: Mutex<Meter>,
+    tally: Mutex<Tally>,
+    /// Records that the target took, and refused.
+    answered: (AtomicU64, AtomicU64),
+    summary: Mutex<Summary>,
 }
 
 impl Load<'_> {
-    async fn run(&mut self, pipeline: &Pipeline, options: &Options) -> Result<()> {
+    async fn run(&self, pipeline: &Pipeline, options: &Options) -> Result<()> {
         self.gate.check()?;
         let mut open = self.recover().await?;
         failpoint::reach(Point::LoadAfterRecovery)?;
         let part = self.take_over(options).await?;
         failpoint::reach(Point::LoadAfterTakeover)?;
-        if !options.allow_mass_change {
-            guard::check(&self.context.db, self.settings, &pipeline.load.guard, &self.context.stop).await?;
-        }
+        self.guard().await?;
         let mut bench = Bench::open(&self.context.db, self.settings, Purpose::Load).await?;
 
-        let contacts = bench.queue(Object::Contact).await?;
-        self.spread(pipeline, &part, contacts).await?;
         for round in 0..ROUNDS {
-            self.has_more = false;
-            self.summary.tally.waiting.clear();
-            let contacts = bench.queue(Object::Contact).await?;
-            if contacts > 0 || round == 0 {
-                self.step(Object::Contact, contacts, &mut bench).await?;
+            self.has_more.store(false, Ordering::Relaxed);
+            lock(&self.tally).waiting.clear();
+            if self.has_backfill().await? {
+                self.go_through(&mut bench, Share::Changed, round).await?;
             }
-            let orders = bench.queue(Object::Order).await?;
-            self.step(Object::Order, orders, &mut bench).await?;
+            if round == 0 {
+                self.spread(pipeline, &part).await?;
+            }
+            self.go_through(&mut bench, Share::Rest, round).await?;
             // By now most of the time has passed in which a call of an earlier load may still show its work.
             self.settle_all(&mut open).await?;
-            if !self.has_more {
+            if !self.has_more.load(Ordering::Relaxed) {
                 break;
             }
         }
-        if self.has_more {
-            Tally::add(&mut self.summary.tally.waiting, "answers keep being lost", 1);
+        if self.has_more.load(Ordering::Relaxed) {
+            self.count(|tally| Tally::add(&mut tally.waiting, "answers keep being lost", 1));
         }
-        if self.first_load {
+        if self.is_first_load() {
             self.end_first_load().await?;
         }
         Ok(())
     }
 
-    async fn take_over(&mut self, options: &Options) -> Result<Part> {
-        let mut client = self.context.db.client().await?;
-        let part = Part::find(&mut client, self.settings, Some(self.context.run.id), options.full).await?;
-        self.summary.taken_over = part.take_over(&mut client, self.ledger.lease, self.settings).await?;
-        self.summary.baseline = part.baseline;
-        self.summary.first_load = part.first_load;
-        self.first_load = part.first_load;
+    /// What has been taken over may not change, empty or unsubscribe most of what the account holds, unless that was asked
+    /// for.
+    async fn guard(&self) -> Result<()> {
+        match &self.limits {
+            Some(limits) => guard::check(&self.context.db, self.settings, limits, &self.context.stop).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Contacts first, then what hangs on them.
+    async fn go_through(&self, bench: &mut Bench, share: Share, round: u32) -> Result<()> {
+        for object in [Object::Contact, Object::Order] {
+            let queued = match share {
+                Share::Changed => bench.queue_changed(object).await?,
+                Share::Rest => bench.queue(object).await?,
+            };
+            let is_shown = share == Share::Rest && (round == 0 || object == Object::Order);
+            if queued > 0 || is_shown {
+                self.step(object, share, queued, bench).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn take_over(&self, options: &Options) -> Result<Part> {
+        let part = self.take_over_again(options.full).await?;
+        {
+            let mut summary = lock(&self.summary);
+            summary.baseline = part.baseline;
+            summary.first_load = part.first_load;
+        }
+        self.first_load.store(part.first_load, Ordering::Relaxed);
         if part.baseline.is_some() {
+            let client = self.context.db.client().await?;
             analyze_stale(&client).await?;
         }
         Ok(part)
     }
 
-    /// A first load is spread over the time that the pipeline file gives it, less what has passed since it began.
-    async fn spread(&mut self, pipeline: &Pipeline, part: &Part, contacts: u64) -> Result<()> {
-        let Some(spread) = pipeline.load.spread.filter(|_| part.first_load) else { return Ok(()) };
+    async fn take_over_again(&self, asked: bool) -> Result<Part> {
+        let mut client = self.context.db.client().await?;
+        let part = Part::find(&mut client, self.settings, Some(self.context.run.id), asked).await?;
+        let taken = part.take_over(&mut client, &self.ledger.lease(), self.settings).await?;
+        lock(&self.summary).taken_over += taken;
+        Ok(part)
+    }
+
+    async fn has_backfill(&self) -> Result<bool> {
         let client = self.context.db.client().await?;
-        let orders: i64 = client
+        let row = client
             .query_one(
-                "select count(*) from delivery.pending where target = $1 and pipeline = $2 and object = 'order'",
+                "select exists (
+                    select from delivery.pending where target = $1 and pipeline = $2 and is_backfill)",
                 &[&self.settings.target, &self.settings.pipeline],
             )
-            .await?
-            .get(0);
+            .await?;
+        Ok(row.get(0))
+    }
+
+    /// How much is pending: contacts and orders.
+    async fn left(&self) -> Result<(u64, u64)> {
+        let client = self.context.db.client().await?;
+        let row = client
+            .query_one(
+                "select count(*) filter (where object = 'contact'), count(*) filter (where object = 'order')
+                 from delivery.pending where target = $1 and pipeline = $2",
+                &[&self.settings.target, &self.settings.pipeline],
+            )
+            .await?;
+        Ok((u64::try_from(row.get::<_, i64>(0)).unwrap_or(0), u64::try_from(row.get::<_, i64>(1)).unwrap_or(0)))
+    }
+
+    /// Adds to an error that only stops how much is left for the next run.
+    async fn say_what_is_left(&self, result: Result<()>) -> Result<()> {
+        let Err(error) = result else { return Ok(()) };
+        if !matches!(error.kind(), Kind::Interrupted | Kind::Throttled | Kind::Guard) {
+            return Err(error);
+        }
+        let Ok((contacts, orders)) = self.left().await else { return Err(error) };
+        let hint = error.hint_text().unwrap_or("run the command again, it continues").to_owned();
+        Err(error.hint(format!("{contacts} contacts and {orders} orders are left; {hint}")))
+    }
+
+    /// A first load is spread over the time that the pipeline file gives it, less what has passed since it began.
+    async fn spread(&self, pipeline: &Pipeline, part: &Part) -> Result<()> {
+        let Some(spread) = pipeline.load.spread.filter(|_| part.first_load) else { return Ok(()) };
+        let (contacts, orders) = self.left().await?;
         let whole = spread.0.unsigned_abs();
         let passed = Duration::from_secs_f64(part.since_full.unwrap_or(0.0).max(0.0));
-        let calls = calls_for(&self.operations, false, contacts)
-            + calls_for(&self.operations, true, u64::try_from(orders).unwrap_or(0));
+        let calls = calls_for(&self.operations, false, contacts) + calls_for(&self.operations, true, orders);
         self.gate.spread(calls, whole.saturating_sub(passed));
         Ok(())
     }
 
     /// Goes through a queue as a step of the run: its counts are kept however it ends.
-    async fn step(&mut self, object: Object, total: u64, bench: &mut Bench) -> Result<()> {
+    async fn step(&self, object: Object, share: Share, total: u64, bench: &mut Bench) -> Result<()> {
         let subject = match object {
             Object::Contact => "contacts",
             Object::Order => "events",
         };
         let step = self.context.run.step("load", &format!("{}/{subject}", self.settings.target)).await?;
-        let before = std::mem::take(&mut self.summary.tally);
-        self.meter = self.context.progress.meter(format!("{} {subject}", self.settings.target), Some(total));
-        let result = match object {
-            Object::Contact => self.contacts(bench).await,
-            Object::Order => self.events(bench).await,
-        };
-        let tally = std::mem::replace(&mut self.summary.tally, before);
-        self.meter.finish(&tally);
+        let before = std::mem::take(&mut *lock(&self.tally));
+        let meter = self.context.progress.meter(format!("{} {subject}", self.settings.target), Some(total));
+        *lock(&self.meter) = meter.clone();
+        let result = self.pass(bench, object, share).await;
+        let tally = std::mem::replace(&mut *lock(&self.tally), before);
+        meter.finish(&tally);
+        lock(&self.tally).merge(&tally);
         step.finish(json!(tally)).await?;
-        self.summary.tally.merge(&tally);
         result
     }
 
     async fn end_first_load(&self) -> Result<()> {
-        failpoint::reach(Point::LoadBeforeFirstLoadEnd)?;
         let mut client = self.context.db.client().await?;
         let transaction = client.transaction().await?;
-        self.ledger.lease.assert(&transaction).await?;
+        self.ledger.lease().assert(&transaction).await?;
         transaction
             .execute(
                 "update delivery.consumers set first_load = false where target = $1 and pipeline = $2",
                 &[&self.settings.target, &self.settings.pipeline],
             )
             .await?;
+        failpoint::reach(Point::LoadBeforeFirstLoadEnd)?;
         transaction.commit().await?;
         failpoint::reach(Point::LoadAfterFirstLoadEnd)
+    }
+
+    fn is_first_load(&self) -> bool {
+        self.first_load.load(Ordering::Relaxed)
+    }
+
+    fn wait_until(&self) -> Instant {
+        *lock(&self.wait_until)
+    }
+
+    fn count(&self, with: impl FnOnce(&mut Tally)) {
+        with(&mut lock(&self.tally));
+    }
+
+    fn note(&self, text: &str) {
+        lock(&self.meter).note(text);
+    }
+
+    fn advance(&self, records: usize) {
+        lock(&self.meter).advance(u64::try_from(records).unwrap_or(0));
+    }
+
+    /// Counts what a call has done; refuses to go on when the target refuses too much.
+    fn count_end(&self, object: Object, end: &BatchEnd) -> Result<()> {
+        self.count(|tally| {
+            for (record, _) in &end.acknowledged {
+                Tally::add(&mut tally.sent, record.kind.as_str(), 1);
+                tally.opt_outs_kept += u64::from(record.kept.is_some());
+            }
+            for refusal in &end.refused {
+                Tally::add(&mut tally.rejected, refusal.code.as_str(), 1);
+            }
+        });
+        self.advance(end.acknowledged.len() + end.refused.len());
+        if object == Object::Contact {
+            // What was sent takes its time to appear, and events wait that long for it.
+            *lock(&self.wait_until) = Instant::now() + self.patience.appear;
+        }
+        let count = |counter: &AtomicU64, records: usize| {
+            let records = u64::try_from(records).unwrap_or(0);
+            counter.fetch_add(records, Ordering::Relaxed) + records
+        };
+        let taken = count(&self.answered.0, end.acknowledged.len());
+        let refused = count(&self.answered.1, end.refused.len());
+        if end.refused.is_empty() || refused < LEAST_REJECTS {
+            return Ok(());
+        }
+        if (refused as f64) <= (taken + refused) as f64 * self.max_reject_share {
+            return Ok(());
+        }
+        let rejected = lock(&self.tally).rejected.clone();
+        let codes: Vec<String> = rejected.iter().map(|(code, n)| format!("{n} {code}")).collect();
+        Err(Error::new(
+            Kind::Guard,
+            format!(
+                "the target refused {refused} of {} records ({}): the load was stopped before it burns the rest",
+                taken + refused,
+                codes.join(", ")
+            ),
+        )
+        .hint(
+            "`wharf rejects` says what is wrong; put it right and run again, the rest is still pending \
+             (load.max_reject_share: 1 goes on regardless)",
+        ))
+    }
+
+    fn operation_of(&self, record: &Rendered, object: Object) -> Result<Operation> {
+        match object {
+            Object::Contact => self.operation(record.operation.as_deref().unwrap_or_default()),
+            Object::Order => self.event_operation(&record.object),
+        }
     }
 
     fn operation(&self, name: &str) -> Result<Operation> {
@@ -313,6 +492,10 @@ pub(in crate::stage) async fn analyze_stale(client: &tokio_postgres::Client) -> 
         client.batch_execute(&format!("analyze {}", row.get::<_, &str>(0))).await?;
     }
     Ok(())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The operation that `is_it` picks.

@@ -4,6 +4,7 @@
 use crate::config::pipeline::Window;
 use crate::{Error, Kind, Result};
 use jiff::Timestamp;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -13,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 pub struct Gate {
     window: Option<Window>,
     stop: CancellationToken,
-    spread: Option<Spread>,
+    spread: Mutex<Option<Spread>>,
 }
 
 #[derive(Debug)]
@@ -37,24 +38,46 @@ impl Spread {
 impl Gate {
     /// A gate that keeps to `window` and to `stop`.
     pub fn new(window: Option<Window>, stop: CancellationToken) -> Self {
-        Self { window, stop, spread: None }
+        Self { window, stop, spread: Mutex::new(None) }
     }
 
     /// Spreads the next `calls` evenly over `time`; what comes after is not held up.
-    pub fn spread(&mut self, calls: u64, time: Duration) {
+    pub fn spread(&self, calls: u64, time: Duration) {
         let now = Instant::now();
-        self.spread =
+        *self.plan() =
             (calls > 1 && !time.is_zero()).then(|| Spread { until: now + time, calls_left: calls, next: now });
+    }
+
+    fn plan(&self) -> MutexGuard<'_, Option<Spread>> {
+        self.spread.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When the next call may be made, if that is not now.
+    pub fn due(&self) -> Option<Instant> {
+        let plan = self.plan();
+        plan.as_ref()
+            .filter(|spread| spread.calls_left > 0)
+            .map(|spread| spread.next)
+            .filter(|due| *due > Instant::now())
+    }
+
+    /// A call is made now.
+    pub fn depart(&self) {
+        if let Some(spread) = self.plan().as_mut() {
+            spread.turn();
+        }
     }
 
     /// Waits until a call may be made.
     ///
     /// # Errors
     /// [`Kind::Interrupted`] when a stop was asked for or the window is closed.
-    pub async fn pass(&mut self) -> Result<()> {
+    pub async fn pass(&self) -> Result<()> {
         self.check()?;
-        let Some(turn) = self.spread.as_mut().and_then(Spread::turn) else { return Ok(()) };
-        self.wait_until(turn).await?;
+        if let Some(due) = self.due() {
+            self.wait_until(due).await?;
+        }
+        self.depart();
         self.check()
     }
 
@@ -69,8 +92,13 @@ impl Gate {
     async fn wait_until(&self, moment: Instant) -> Result<()> {
         tokio::select! {
             () = tokio::time::sleep_until(moment) => Ok(()),
-            () = self.stop.cancelled() => Err(interrupted()),
+            () = self.stopped() => Err(interrupted()),
         }
+    }
+
+    /// Waits until a stop is asked for.
+    pub async fn stopped(&self) {
+        self.stop.cancelled().await;
     }
 
     /// Whether work may go on at all.
@@ -82,18 +110,45 @@ impl Gate {
             return Err(interrupted());
         }
         match &self.window {
-            Some(window) if !is_open(window, Timestamp::now()) => Err(Error::new(
-                Kind::Interrupted,
-                format!(
-                    "the load window is closed; it opens at {} ({})",
-                    window.from,
-                    window.zone.iana_name().unwrap_or("local")
-                ),
-            )
-            .hint("nothing is lost: run the command again within the window, it continues")),
+            Some(window) if !is_open(window, Timestamp::now()) => Err(closed(window, Timestamp::now())),
             _ => Ok(()),
         }
     }
+}
+
+/// The window is closed: when it opens again.
+fn closed(window: &Window, now: Timestamp) -> Error {
+    let zone = window.zone.iana_name().unwrap_or("local time");
+    let opens = match next_opening(window, now) {
+        Some(opens) => format!("{} {zone}", opens.to_zoned(window.zone.clone()).strftime("%Y-%m-%d %H:%M")),
+        None => format!("{} {zone}", window.from),
+    };
+    Error::new(Kind::Interrupted, format!("the load window is closed; it opens on {opens}"))
+        .hint("nothing is lost: run the command again within the window, it continues")
+}
+
+/// The first moment from `now` on at which the window is open. Where the clock is set forward over its beginning, that is
+/// the moment after the gap; a window that lies in the gap as a whole opens on the next day.
+pub fn next_opening(window: &Window, now: Timestamp) -> Option<Timestamp> {
+    if is_open(window, now) {
+        return Some(now);
+    }
+    let today = now.to_zoned(window.zone.clone()).date();
+    (0..=3)
+        .filter_map(|days| {
+            let begins = today.checked_add(jiff::Span::new().days(days)).ok()?.to_datetime(window.from);
+            // An hour that is there twice opens the window when it first comes; one that is not, where the gap ends.
+            let ambiguous = window.zone.to_ambiguous_timestamp(begins);
+            ambiguous
+                .later()
+                .ok()
+                .into_iter()
+                .chain(window.zone.to_ambiguous_timestamp(begins).earlier().ok())
+                .min_by_key(
+                    |moment| if *moment >= now && is_open(window, *moment) { (0, *moment) } else { (1, *moment) },
+                )
+        })
+        .find(|moment| *moment >= now && is_open(window, *moment))
 }
 
 fn interrupted() -> Error {
@@ -148,7 +203,7 @@ mod tests {
     #[tokio::test]
     async fn a_stop_ends_the_wait() {
         let stop = CancellationToken::new();
-        let mut gate = Gate::new(None, stop.clone());
+        let gate = Gate::new(None, stop.clone());
         gate.spread(2, Duration::from_secs(3600));
         assert!(gate.pass().await.is_ok());
         tokio::spawn(async move { stop.cancel() });

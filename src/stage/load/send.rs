@@ -1,111 +1,12 @@
-//! One call: its turn, its intent, the call, its outcome. A batch that is refused as a whole is halved until the record
-//! that spoils it is alone.
+//! What a call's answer says of its records.
 
-use super::Load;
-use super::bench::{Object, Rendered};
+use super::bench::Rendered;
 use super::ledger::{BatchEnd, Refusal};
-use super::tally::Tally;
-use crate::failpoint::{self, Point};
-use crate::target::{BatchOutcome, Item, Operation, Outcome, Target};
+use crate::target::{BatchOutcome, Item, Operation, Outcome};
 use crate::{Error, Kind, Result};
-use tokio::time::Instant;
-
-/// Code of a record that the target refused as a call of its own.
-const REFUSED: &str = "refused";
-
-impl Load<'_> {
-    /// Sends records, at most a call's worth; gives those that the target could not take yet.
-    pub(super) async fn send(
-        &mut self,
-        operation: &Operation,
-        object: Object,
-        records: Vec<Rendered>,
-    ) -> Result<Vec<Rendered>> {
-        let mut later = Vec::new();
-        let mut waiting = vec![records];
-        while let Some(mut records) = waiting.pop() {
-            self.gate.pass().await?;
-            let batch = self.ledger.intend(operation, &records).await?;
-            failpoint::reach(Point::LoadAfterIntent)?;
-            let items: Vec<Item> = records.iter().map(item).collect();
-            let began = Instant::now();
-            let target: &dyn Target = self.target;
-            let answer = target.send(operation, &items, self.first_load).await;
-            failpoint::reach(Point::LoadAfterCallBeforeOutcome)?;
-            Tally::add(&mut self.summary.tally.calls, operation.name, 1);
-            match answer {
-                Ok(outcome) => {
-                    let end = sort_out(operation, records, outcome)?;
-                    self.ledger.conclude(batch, operation, object, &end).await?;
-                    self.count(&end);
-                    let is_open = end.is_open;
-                    later.extend(end.later);
-                    if is_open {
-                        self.settle_now(batch, operation, began).await?;
-                    }
-                }
-                Err(error) if error.kind() == Kind::Refused => {
-                    if records.len() > 1 {
-                        let second = records.split_off(records.len() / 2);
-                        let end = BatchEnd { state: "refused", detail: Some(error.to_string()), ..BatchEnd::default() };
-                        self.give_up(batch, operation, object, end, records.iter().chain(&second)).await?;
-                        waiting.push(second);
-                        waiting.push(records);
-                    } else {
-                        let end = BatchEnd {
-                            state: "refused",
-                            detail: Some(error.to_string()),
-                            refused: records.into_iter().map(|record| refusal(record, &error)).collect(),
-                            ..BatchEnd::default()
-                        };
-                        self.ledger.conclude(batch, operation, object, &end).await?;
-                        self.count(&end);
-                    }
-                }
-                Err(error) => {
-                    // Certain that nothing was done, or a repeat does no harm: everything stays pending.
-                    let state = if operation.idempotent { "unknown" } else { "refused" };
-                    let end =
-                        BatchEnd { state, detail: Some(error.to_string()), later: records, ..BatchEnd::default() };
-                    self.ledger.conclude(batch, operation, object, &end).await?;
-                    return Err(stopped(error));
-                }
-            }
-        }
-        Ok(later)
-    }
-
-    /// Closes a batch that is cut in two: its records are free again, without an attempt being counted.
-    async fn give_up<'r>(
-        &self,
-        batch: i64,
-        operation: &Operation,
-        object: Object,
-        end: BatchEnd,
-        records: impl Iterator<Item = &'r Rendered>,
-    ) -> Result<()> {
-        if !operation.idempotent {
-            let keys: Vec<_> = records.map(|record| record.key).collect();
-            self.ledger.free(batch, &keys).await?;
-        }
-        self.ledger.conclude(batch, operation, object, &end).await
-    }
-
-    fn count(&mut self, end: &BatchEnd) {
-        let tally = &mut self.summary.tally;
-        for (record, _) in &end.acknowledged {
-            Tally::add(&mut tally.sent, record.kind.clone(), 1);
-            tally.opt_outs_kept += u64::from(record.kept.is_some());
-        }
-        for refusal in &end.refused {
-            Tally::add(&mut tally.rejected, refusal.code.clone(), 1);
-        }
-        self.meter.advance(u64::try_from(end.acknowledged.len() + end.refused.len()).unwrap_or(0));
-    }
-}
 
 /// Sorts a call's records by what became of them.
-fn sort_out(operation: &Operation, records: Vec<Rendered>, outcome: BatchOutcome) -> Result<BatchEnd> {
+pub(super) fn sort_out(operation: &Operation, records: Vec<Rendered>, outcome: BatchOutcome) -> Result<BatchEnd> {
     if outcome.outcomes.len() != records.len() {
         // The intent stays open; the next load looks what arrived.
         return Err(Error::new(
@@ -152,7 +53,7 @@ fn sort_out(operation: &Operation, records: Vec<Rendered>, outcome: BatchOutcome
     Ok(end)
 }
 
-fn item(record: &Rendered) -> Item {
+pub(super) fn item(record: &Rendered) -> Item {
     Item {
         key: record.key,
         contact_id: record.contact_id,
@@ -161,12 +62,8 @@ fn item(record: &Rendered) -> Item {
     }
 }
 
-fn refusal(record: Rendered, error: &Error) -> Refusal {
-    Refusal { record, code: REFUSED.to_owned(), reason: error.detail().to_owned() }
-}
-
 /// What to say when the target stops the whole load.
-fn stopped(error: Error) -> Error {
+pub(super) fn stopped(error: Error) -> Error {
     let hint = match error.hint_text() {
         Some(hint) => hint.to_owned(),
         None => "nothing is lost: what was not sent stays pending, the next run continues".to_owned(),

@@ -1,0 +1,30 @@
+//! The codes under which records are refused on their way to a target, each with what a person does about it.
+//! `docs/errors.md` explains them; a test holds both to what `sql/deliver`, the targets and the loader can say.
+
+/// Every code of a delivery reject, and the line that says what to do.
+pub const SOLUTIONS: &[(&str, &str)] = &[
+    (
+        "address-taken",
+        "the target has a card at the new address already: merge or delete one of the two there, then retry",
+    ),
+    ("contact-not-there", "look at the target for the address; if it is refused there, correct it at the shop"),
+    ("contact-rejected", "see the reject of the contact: once that is put right, the order follows by itself"),
+    ("email-too-long", "correct the address at the shop"),
+    ("empty-order", "the order has neither products nor a total: nothing to do, or put it right at the shop"),
+    ("no-date", "the shop gives no time for the order: put it right at the shop"),
+    ("no-email", "the target knows contacts by their e-mail: add one at the shop, or leave it"),
+    (super::ledger::OPT_OUT_KEPT, "a note, nothing to do: a later opt-in at the shop is sent"),
+    (
+        super::ledger::OUTCOME_UNKNOWN,
+        "look at the target whether it arrived: `wharf rejects retry` sends it again, `wharf rejects drop` leaves it",
+    ),
+    (
+        super::flight::REFUSED,
+        "the reason is in the target's words: correct the record at the shop, it is sent again then",
+    ),
+];
+
+/// What to do about records refused with `code`.
+pub fn solution(code: &str) -> Option<&'static str> {
+    SOLUTIONS.iter().find(|(known, _)| *known == code).map(|(_, solution)| *solution)
+}
