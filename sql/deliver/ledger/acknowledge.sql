@@ -1,4 +1,4 @@
--- What a target took: one ledger row per record. $1 target, $3 run, and one array per column: $2 batch, then the others.
+-- What a target took: one ledger row per record. $1 target, $3 run, and one array per column: $2 batch, $4 and on.
 with taken as (
     select *
     from unnest($2::bigint[], $4::text[], $5::uuid[], $6::uuid[], $7::jsonb[], $8::text[])
