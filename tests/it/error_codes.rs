@@ -46,7 +46,7 @@ fn codes_in_sources() -> BTreeSet<String> {
     for file in files(&root.join("sql/deliver")) {
         let text = std::fs::read_to_string(&file).unwrap();
         codes.extend(text.split("'reject ").skip(1).map(|rest| rest.split('\'').next().unwrap().to_owned()));
-        for part in text.rsplit("as refused").skip(1) {
+        for part in text.rsplit("end as refused\n").skip(1) {
             let case = part.rsplit_once("case\n").map_or("", |(_, case)| case);
             codes.extend(case.split("then '").skip(1).map(|rest| rest.split('\'').next().unwrap().to_owned()));
         }
