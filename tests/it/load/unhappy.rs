@@ -85,6 +85,8 @@ async fn a_lost_answer_is_looked_up_in_the_same_load() {
 async fn what_is_absent_is_sent_again_only_after_the_grace() {
     let mut shop = seven().await;
     shop.patience.grace = Duration::from_secs(3600);
+    // Of several calls in flight, all would die with the process.
+    shop.pipeline.load.parallel = Some(1);
     shop.target.script(&[Act::Do, Act::Do, Act::Do, Act::DieBefore]);
     assert!(shop.load_that_may_die().await);
     // The call may still take effect, so its three records are neither sent nor given up; the load waits for them at its
