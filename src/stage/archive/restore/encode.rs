@@ -81,7 +81,12 @@ pub(super) enum Cells<'a> {
     Text(&'a StringArray),
     Jsonb(&'a StringArray),
     Uuid(&'a FixedSizeBinaryArray),
-    Decimal(&'a Decimal128Array, u16),
+    /// With its decimal places, and whether the column declares any.
+    Decimal {
+        decimals: &'a Decimal128Array,
+        scale: u16,
+        is_declared: bool,
+    },
     Timestamp(&'a TimestampMicrosecondArray),
     Date(&'a Date32Array),
     Boolean(&'a BooleanArray),
@@ -91,7 +96,11 @@ pub(super) enum Cells<'a> {
     Float32(&'a Float32Array),
     Float64(&'a Float64Array),
     Binary(&'a BinaryArray),
-    List { list: &'a ListArray, elements: Box<Cells<'a>>, element_oid: u32 },
+    List {
+        list: &'a ListArray,
+        elements: Box<Cells<'a>>,
+        element_oid: u32,
+    },
 }
 
 impl<'a> Cells<'a> {
@@ -107,7 +116,11 @@ impl<'a> Cells<'a> {
             Kind::Decimal { .. } => {
                 let decimals: &Decimal128Array = cast(array)?;
                 let scale = u16::try_from(decimals.scale()).map_err(|_| wrong("a decimal of negative scale"))?;
-                Cells::Decimal(decimals, scale)
+                Cells::Decimal {
+                    decimals,
+                    scale,
+                    is_declared: !["numeric", "numeric[]"].contains(&column.postgres_type.as_str()),
+                }
             }
             Kind::TimestampUtc | Kind::Timestamp => Cells::Timestamp(cast(array)?),
             Kind::Date => Cells::Date(cast(array)?),
@@ -130,7 +143,7 @@ impl<'a> Cells<'a> {
         match self {
             Cells::Text(array) | Cells::Jsonb(array) => array.is_null(row),
             Cells::Uuid(array) => array.is_null(row),
-            Cells::Decimal(array, _) => array.is_null(row),
+            Cells::Decimal { decimals, .. } => decimals.is_null(row),
             Cells::Timestamp(array) => array.is_null(row),
             Cells::Date(array) => array.is_null(row),
             Cells::Boolean(array) => array.is_null(row),
@@ -160,7 +173,16 @@ impl<'a> Cells<'a> {
                 out.extend_from_slice(text);
             }
             Cells::Uuid(array) => sized(array.value(row), out),
-            Cells::Decimal(array, scale) => numeric(array.value(row), *scale, out),
+            Cells::Decimal { decimals, scale, is_declared: true } => numeric(decimals.value(row), *scale, out),
+            Cells::Decimal { decimals, scale, is_declared: false } => {
+                // The file's places are not the value's: zeros at its end were never there, as far as anybody can tell.
+                let (mut unscaled, mut scale) = (decimals.value(row), *scale);
+                while scale > 0 && unscaled % 10 == 0 {
+                    unscaled /= 10;
+                    scale -= 1;
+                }
+                numeric(unscaled, scale, out);
+            }
             Cells::Timestamp(array) => sized(&time::to_postgres_timestamp(array.value(row)).to_be_bytes(), out),
             Cells::Date(array) => sized(&time::to_postgres_date(array.value(row)).to_be_bytes(), out),
             Cells::Boolean(array) => sized(&[u8::from(array.value(row))], out),
