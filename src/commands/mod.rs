@@ -9,6 +9,7 @@ pub mod changes;
 pub mod check;
 pub mod db;
 pub mod demo;
+pub mod explain;
 pub mod extract;
 pub mod init;
 pub mod load;
@@ -106,6 +107,7 @@ pub enum Verb {
     Status(status::Args),
     Rejects(rejects::Args),
     Changes(changes::Args),
+    Explain(explain::Args),
     Db(db::Args),
     Sandbox(sandbox::Args),
     Schema(schema::Args),
@@ -127,6 +129,7 @@ impl Verb {
             Verb::Status(args) => status::run(global, args).await,
             Verb::Rejects(args) => rejects::run(global, args).await,
             Verb::Changes(args) => changes::run(global, args).await,
+            Verb::Explain(args) => explain::run(global, args).await,
             Verb::Db(args) => db::run(global, args).await,
             Verb::Sandbox(args) => sandbox::run(global, args).await,
             Verb::Schema(args) => schema::run(global, args).await,

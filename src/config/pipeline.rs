@@ -66,9 +66,10 @@ pub struct Connection {
     /// How often the keys of all records are compared to find deletions, for example `7d`.
     #[serde(default = "default_compare_keys_every")]
     pub compare_keys_every: Span,
-    /// How often lists that the platform cannot filter are walked whole; `0s` is every run.
+    /// How often lists that the platform cannot filter are walked whole; `0s` is every run. Left out: once a day where the
+    /// newest records can be read first in between (what changed in older ones is then found once a day), else every run.
     #[serde(default)]
-    pub full_walk_every: Span,
+    pub full_walk_every: Option<Span>,
     /// The largest share of a stream that may vanish in one run; more stops the run, because a shop answered half or empty.
     #[serde(default = "default_max_deleted_share")]
     #[schemars(range(min = 0.0, max = 1.0))]

@@ -48,6 +48,9 @@ pub struct ParentSpec {
 pub enum Incremental {
     /// The platform cannot filter: the whole list is walked.
     FullWalk,
+    /// The platform cannot filter, but gives the newest records first: between two walks through the whole list, it is
+    /// read from the newest on until a whole page holds nothing new.
+    NewestFirst,
     /// The platform filters by modification time; the walk asks from the watermark less the overlap.
     ModifiedSince {
         /// How far back the next walk reaches behind the newest change seen.
@@ -81,6 +84,8 @@ pub enum Walk {
     CreatedSince(Timestamp),
     /// The keys of every record and nothing else.
     Keys,
+    /// Records by creation, the newest first. Whoever walks ends it, at the first page that holds nothing new.
+    NewestUntilKnown,
 }
 
 /// Where a walk stands; opaque to all but the source that made it. `Value::Null` is the beginning.

@@ -1,8 +1,10 @@
 //! WooCommerce: WordPress shops, read through the REST API `wc/v3` (and `wp/v2` for users who are no customers).
 //!
-//! Every list is a bare JSON array cut into pages. Four facts of the sheet shape this file:
+//! Every list is a bare JSON array cut into pages. Five facts of the sheet shape this file:
 //! - with `dates_are_gmt=true` a bound is UTC **without** a zone, and exclusive: one second earlier is asked for. A `Z`
 //!   would shift the window by the site's zone and lose the newest changes east of Greenwich;
+//! - users cannot be filtered by change at all, only sorted by registration: between two walks through all of them the
+//!   newest are read first;
 //! - lists are walked by id with nothing but a lower bound, so that a row changed meanwhile stays in the walk; where rows
 //!   left it (the total shrank, or the walk stood still for a while) the page before is read again;
 //! - a weak server fails on 100 rows: the same rows are asked for in pages of 25, and then in full pages again;
@@ -290,10 +292,16 @@ impl WooCommerce {
                 call = call.query("after", bound(*moment)).query("dates_are_gmt", "true");
             }
             Walk::Keys => call = call.query("_fields", "id"),
+            Walk::NewestUntilKnown => {}
         }
+        let (by, order) = match request.walk {
+            // Rows of one second stand in any order; the walk through everything finds what a page's border hid.
+            Walk::NewestUntilKnown => ("registered_date", "desc"),
+            _ => ("id", "asc"),
+        };
         // The page number counts pages of this size.
         let page = start / per_page + 1;
-        let call = call.query("orderby", "id").query("order", "asc").query("per_page", per_page).query("page", page);
+        let call = call.query("orderby", by).query("order", order).query("per_page", per_page).query("page", page);
         let call = if per_page > SMALL_PAGE { call.attempts_after(TOO_MUCH, 2) } else { call };
         let answer = self.send(call).await?;
         let total = answer.number("x-wp-total").filter(|total| *total > 0);
@@ -442,7 +450,9 @@ impl Source for WooCommerce {
             reread: false,
             deletions,
         };
+        // The shop filters neither, and only sorts users by registration.
         let full = |name, doc| plain(name, name, doc, Incremental::FullWalk, Deletions::FullWalk);
+        let users = |name, doc| plain(name, name, doc, Incremental::NewestFirst, Deletions::FullWalk);
         let below = |name, table, doc, parent| StreamSpec {
             parent: Some(parent),
             ..plain(name, table, doc, Incremental::ChangedParents, Deletions::FullWalk)
@@ -459,10 +469,10 @@ impl Source for WooCommerce {
                     condition: "payload ->> 'type' in ('variable', 'variable-subscription')",
                 },
             ),
-            full("customers", "users with an account"),
+            users("customers", "users with an account"),
         ];
         if self.settings.wp_user.is_some() {
-            streams.push(full("subscribers", "users who only subscribe"));
+            streams.push(users("subscribers", "users who only subscribe"));
         }
         streams.push(StreamSpec {
             reread: true,

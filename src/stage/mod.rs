@@ -3,6 +3,7 @@
 
 pub mod archive;
 pub mod changes;
+pub mod explain;
 pub mod extract;
 pub mod load;
 pub mod plan;

@@ -149,6 +149,12 @@ impl Batch {
         self.len() == 0
     }
 
+    /// The keys of its records that can be stored, each once.
+    pub fn distinct_keys(&self) -> Vec<String> {
+        let keys = self.records.iter().map(|record| record.key.as_str()).filter(|key| key_is_storable(key));
+        keys.collect::<HashSet<_>>().into_iter().map(str::to_owned).collect()
+    }
+
     /// How many bytes the records have.
     pub fn bytes(&self) -> usize {
         self.bytes

@@ -66,6 +66,17 @@ impl WalkKeys {
         unsigned(&row, 0)
     }
 
+    /// How many of these keys staging has held, as they are, since before the run `run_id`.
+    ///
+    /// # Errors
+    /// Those of Postgres.
+    pub async fn known_before(&self, tx: &Transaction<'_>, keys: &[String], run_id: i64) -> Result<u64> {
+        let parameters: [(&(dyn ToSql + Sync), Type); 3] =
+            [(&self.connection, Type::TEXT), (&keys, Type::TEXT_ARRAY), (&run_id, Type::INT8)];
+        let rows = tx.query_typed(&statement("known_before", &self.table)?, &parameters).await?;
+        rows.first().map_or(Ok(0), |row| unsigned(row, 0))
+    }
+
     /// How many rows of staging are not marked deleted.
     ///
     /// # Errors

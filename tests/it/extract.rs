@@ -13,7 +13,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use wharf::Kind;
 use wharf::config::pipeline::Connection;
-use wharf::source::{StreamSpec, Walk};
+use wharf::source::{Incremental, StreamSpec, Walk};
 use wharf::stage::extract::{Counts, Options};
 use wharf::store::{Database, DatabaseLocation};
 
@@ -216,6 +216,81 @@ async fn records_repeated_on_later_pages_end_as_the_shop_has_them() {
     result.unwrap();
     assert_eq!(report.total().landed.repeated, 1);
     assert_eq!(live(&db, "shop", "orders").await, at_shop(&shop, "orders"));
+}
+
+/// Customers that can be sorted by registration, walked whole once a day.
+fn newest_first() -> StreamSpec {
+    StreamSpec { incremental: Incremental::NewestFirst, ..customers() }
+}
+
+fn walks(shop: &FakeShop) -> Vec<Walk> {
+    shop.take_asked().into_iter().map(|asked| asked.walk).collect()
+}
+
+#[tokio::test]
+async fn new_records_come_at_a_cost_that_does_not_depend_on_the_size_of_the_list() {
+    let db = support::database().await;
+    let shop = shop_of(vec![newest_first()], 10, "customers", 305);
+    let mine = connection("shop");
+    extract(&db, &mine, &shop).await.2.unwrap();
+    assert_eq!(walks(&shop).len(), 31);
+    extract(&db, &mine, &shop).await.2.unwrap();
+    assert_eq!(walks(&shop), [Walk::NewestUntilKnown], "one page, and none asked for ahead");
+    for id in 306..=318 {
+        shop.put("customers", id, hours_ago(1), json!({}));
+    }
+    shop.put("customers", 3, hours_ago(1), json!({ "total": "changed" }));
+    let (_, report, result) = extract(&db, &mine, &shop).await;
+    result.unwrap();
+    assert_eq!(report.total().landed.new, 13);
+    assert_eq!(walks(&shop).len(), 3);
+    // What changed long behind, or is gone, is for the walk through everything.
+    shop.remove("customers", [7]);
+    let daily = Connection { full_walk_every: Some("0s".parse().unwrap()), ..mine };
+    let (_, report, result) = extract(&db, &daily, &shop).await;
+    result.unwrap();
+    assert_eq!((report.total().landed.changed, report.total().deleted), (1, 1));
+    assert_eq!(live(&db, "shop", "customers").await, at_shop(&shop, "customers"));
+}
+
+#[tokio::test]
+async fn an_empty_list_read_newest_first_ends_at_once() {
+    let db = support::database().await;
+    let shop = FakeShop::new(vec![newest_first()], 10);
+    let mine = connection("shop");
+    for _ in 0..2 {
+        extract(&db, &mine, &shop).await.2.unwrap();
+    }
+    assert_eq!(walks(&shop), [Walk::Everything, Walk::NewestUntilKnown]);
+}
+
+#[tokio::test]
+async fn a_stopped_walk_does_not_take_what_it_has_landed_itself_for_its_end() {
+    let db = support::database().await;
+    let mine = connection("shop");
+    for calls in 0..6 {
+        let shop = shop_of(vec![newest_first()], 10, "customers", 40);
+        let name = Connection { connection: format!("shop{calls}"), ..mine.clone() };
+        extract(&db, &name, &shop).await.2.unwrap();
+        for id in 41..=85 {
+            shop.put("customers", id, hours_ago(1), json!({}));
+        }
+        // It breaks off in the middle of a page, for good; meanwhile a page and a half register, and rows move on.
+        shop.take_asked();
+        (0..4).for_each(|tries| shop.at_call(calls + tries, Act::Cut(6, Kind::Truncated)));
+        let _ = extract(&db, &name, &shop).await;
+        shop.clear_script();
+        for id in 86..=100 {
+            shop.put("customers", id, hours_ago(0), json!({}));
+        }
+        // One run goes on where it stopped, the next finds who came meanwhile.
+        extract(&db, &name, &shop).await.2.unwrap();
+        extract(&db, &name, &shop).await.2.unwrap();
+        let asked = walks(&shop);
+        assert!(asked.iter().all(|walk| *walk == Walk::NewestUntilKnown), "{asked:?}");
+        let connection = &name.connection;
+        assert_eq!(live(&db, connection, "customers").await, at_shop(&shop, "customers"), "broken off at call {calls}");
+    }
 }
 
 #[tokio::test]

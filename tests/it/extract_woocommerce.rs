@@ -37,7 +37,7 @@ async fn sandbox() -> Sandbox {
 fn connection(sandbox: &Sandbox) -> Connection {
     serde_json::from_value(json!({
         "connection": "shop", "platform": "woocommerce", "base_url": sandbox.woocommerce_url(),
-        "consumer_key": CONSUMER_KEY, "consumer_secret": CONSUMER_SECRET, "per_page": 50, "compare_keys_every": "0s",
+        "consumer_key": CONSUMER_KEY, "consumer_secret": CONSUMER_SECRET, "per_page": 50, "compare_keys_every": "0s", "full_walk_every": "0s",
     }))
     .unwrap()
 }
@@ -344,12 +344,38 @@ async fn the_command_tells_what_it_did_and_ends_with_the_right_code() {
     let output = program.finish(&["--stream", "customers"]).await;
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(4), "{stderr}");
-    assert!(stderr.contains("error[WH-304]: shop-crm: reading shop/customers (everything), page 1: "), "{stderr}");
-    assert!(String::from_utf8_lossy(&output.stdout).contains("everything [WH-304]"));
+    assert!(stderr.contains("error[WH-304]: shop-crm: reading shop/customers (newest), page 1: "), "{stderr}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("newest [WH-304]"));
 
     let output = program.finish(&["--connection", "other"]).await;
     assert_eq!(output.status.code(), Some(2));
     let output = program.finish(&["--stream", "oders"]).await;
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("it has: categories"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_customer_who_registers_comes_at_once_though_the_shop_cannot_be_asked_for_changes() {
+    let db = support::database().await;
+    let sandbox = sandbox().await;
+    let mine = Connection { full_walk_every: None, ..connection(&sandbox) };
+    let extract = async || {
+        let run = Run::begin(&db, "shop-crm", "extract").await.unwrap();
+        let (progress, stop) = (Progress::silent(), CancellationToken::new());
+        let context = Context { db: db.db.clone(), run: run.clone(), progress, stop };
+        let source = registry::build(&mine).unwrap();
+        let report = extract::run(&context, &pipeline(), &mine, source).await.unwrap();
+        run.finish(Outcome::Done, None).await.unwrap();
+        report.streams.into_iter().find(|stream| stream.stream == "customers").unwrap()
+    };
+    assert_eq!(extract().await.walks, ["everything"]);
+    let before = stored(&db, "shop", "customers").await.len();
+    let text =
+        json!({"id": 99_999, "email": "new@shop.example", "date_created_gmt": "2026-01-01T00:00:00"}).to_string();
+    let created = change(&sandbox, &json!({ "raw": { "entity": "customers", "id": 99_999, "text": text } }));
+    let report = extract().await;
+    assert_eq!((report.walks.as_slice(), report.counts.landed.new), (["newest"].as_slice(), 1), "{created}");
+    assert_eq!(stored(&db, "shop", "customers").await.len(), before + 1);
+    let report = extract().await;
+    assert_eq!((report.counts.calls, report.counts.landed.new), (1, 0), "one page is enough");
 }

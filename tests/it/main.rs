@@ -12,6 +12,7 @@ mod changes;
 mod check;
 mod cli;
 mod error_codes;
+mod explain;
 mod extract;
 mod extract_woocommerce;
 mod http;

@@ -43,9 +43,15 @@ pub fn due(stream: &StreamSpec, connection: &Connection, cursor: &Cursor, now: T
     let mut walks = Vec::new();
     match (stream.incremental, cursor.watermark) {
         (Incremental::FullWalk, _) => {
-            if passed(Some(full_at), connection.full_walk_every.0, now) {
+            let every = connection.full_walk_every.map_or(SignedDuration::ZERO, |every| every.0);
+            if passed(Some(full_at), every, now) {
                 walks.push(Due::of(Walk::Everything));
             }
+        }
+        (Incremental::NewestFirst, _) => {
+            let every = connection.full_walk_every.map_or(DAY, |every| every.0);
+            let is_due = passed(Some(full_at), every, now);
+            walks.push(Due::of(if is_due { Walk::Everything } else { Walk::NewestUntilKnown }));
         }
         (Incremental::ModifiedSince { overlap }, Some(watermark)) => {
             walks.push(Due::of(Walk::ModifiedSince(before(watermark, overlap))));
@@ -107,6 +113,12 @@ pub struct WalkState {
     /// How many records came without a key.
     #[serde(default)]
     pub keyless: u64,
+    /// Of the page in hand: how many records have landed.
+    #[serde(default)]
+    pub page_records: u64,
+    /// Of those: how many were not known as they are before this walk began.
+    #[serde(default)]
+    pub page_fresh: u64,
     /// How many records the list has by the platform's latest word, where it gives one.
     #[serde(default)]
     pub total: Option<u64>,
@@ -135,6 +147,8 @@ impl WalkState {
             compare: false,
             seen: 0,
             keyless: 0,
+            page_records: 0,
+            page_fresh: 0,
             total: None,
             live: 0,
             deleted: 0,
@@ -151,6 +165,7 @@ impl WalkState {
             (Walk::ModifiedSince(_), _) => "modified",
             (Walk::CreatedSince(_), _) => "recent",
             (Walk::Keys, _) => "keys",
+            (Walk::NewestUntilKnown, _) => "newest",
         }
     }
 
@@ -189,6 +204,8 @@ impl WalkState {
             Walk::ModifiedSince(_) => cursor.watermark = cursor.watermark.max(watermark),
             Walk::CreatedSince(_) => cursor.reread_at = Some(self.started_at),
             Walk::Keys => cursor.compared_at = Some(self.started_at),
+            // It says nothing of older records.
+            Walk::NewestUntilKnown => {}
         }
         cursor.walk = None;
     }
@@ -282,9 +299,29 @@ mod tests {
         let stream = stream(Incremental::FullWalk, Deletions::FullWalk);
         assert_eq!(walks(&stream, &read_before()), [Walk::Everything]);
         let mut rarely = connection();
-        rarely.full_walk_every = "100d".parse().unwrap();
+        rarely.full_walk_every = Some("100d".parse().unwrap());
         assert_eq!(due(&stream, &rarely, &read_before(), at(NOW), false), []);
         assert_eq!(due(&stream, &rarely, &read_before(), at(NOW), true), [Due::of(Walk::Everything)]);
+    }
+
+    #[test]
+    fn lists_that_can_be_sorted_are_walked_whole_once_a_day_and_newest_first_in_between() {
+        let stream = stream(Incremental::NewestFirst, Deletions::FullWalk);
+        assert_eq!(walks(&stream, &Cursor::default()), [Walk::Everything]);
+        assert_eq!(walks(&stream, &read_before()), [Walk::Everything]);
+        let lately = Cursor { full_at: Some(at("2026-03-09T13:00:00Z")), ..read_before() };
+        assert_eq!(walks(&stream, &lately), [Walk::NewestUntilKnown]);
+        let mut always = connection();
+        always.full_walk_every = Some("0s".parse().unwrap());
+        assert_eq!(due(&stream, &always, &lately, at(NOW), false), [Due::of(Walk::Everything)]);
+        assert_eq!(due(&stream, &connection(), &lately, at(NOW), true), [Due::of(Walk::Everything)]);
+    }
+
+    #[test]
+    fn a_walk_through_the_newest_does_not_put_the_whole_walk_off() {
+        let mut cursor = read_before();
+        walked(Walk::NewestUntilKnown, NOW).complete_into(&mut cursor, Deletions::FullWalk, at(NOW));
+        assert_eq!(cursor, read_before());
     }
 
     #[test]

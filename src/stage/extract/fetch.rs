@@ -17,6 +17,7 @@ use serde::de::IgnoredAny;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinSet;
 use xxhash_rust::xxh3::xxh3_64;
@@ -97,6 +98,8 @@ impl Received {
 /// The task at work. Dropped, it ends.
 pub struct Arrivals {
     receiver: Receiver<Arrival>,
+    /// Where each page is to be judged before the next is asked for.
+    permits: Option<Arc<Semaphore>>,
     _task: JoinSet<()>,
 }
 
@@ -105,6 +108,13 @@ impl Arrivals {
     pub async fn next(&mut self) -> Arrival {
         let gone = || Arrival::Failed(Error::new(Kind::Internal, "the task that asks for pages ended too early"));
         self.receiver.recv().await.unwrap_or_else(gone)
+    }
+
+    /// Lets the task ask for the next page, where it waits for that.
+    pub fn go_on(&self) {
+        if let Some(permits) = &self.permits {
+            permits.add_permits(1);
+        }
     }
 
     /// An arrival that is there already.
@@ -122,10 +132,21 @@ pub fn start(
     parents: Option<Parents>,
 ) -> Arrivals {
     let (sender, receiver) = channel(AHEAD);
-    let fetch = Fetch { source, stream, walk, parents, sender, refused: 0, page_before: HashSet::new() };
+    // What is asked for ahead would mostly be asked for in vain.
+    let permits = (walk == Walk::NewestUntilKnown).then(|| Arc::new(Semaphore::new(0)));
+    let fetch = Fetch {
+        source,
+        stream,
+        walk,
+        parents,
+        sender,
+        permits: permits.clone(),
+        refused: 0,
+        page_before: HashSet::new(),
+    };
     let mut task = JoinSet::new();
     task.spawn(fetch.run(standing));
-    Arrivals { receiver, _task: task }
+    Arrivals { receiver, permits, _task: task }
 }
 
 struct Fetch {
@@ -134,6 +155,7 @@ struct Fetch {
     walk: Walk,
     parents: Option<Parents>,
     sender: Sender<Arrival>,
+    permits: Option<Arc<Semaphore>>,
     refused: u32,
     /// Hashes of the keys of the page before, in this list.
     page_before: HashSet<u64>,
@@ -194,6 +216,9 @@ impl Fetch {
                 standing = next.clone();
             }
             self.send(arrival).await?;
+            if let Some(permits) = &self.permits {
+                permits.acquire().await.map_err(|_| Broken::Unwanted)?.forget();
+            }
         }
         Ok(())
     }

@@ -109,7 +109,7 @@ impl StreamWalker<'_> {
                 self.reading.stream.deletions != Deletions::None
             }
             Walk::Everything => self.reading.stream.deletions == Deletions::FullWalk,
-            Walk::ModifiedSince(_) | Walk::CreatedSince(_) => false,
+            Walk::ModifiedSince(_) | Walk::CreatedSince(_) | Walk::NewestUntilKnown => false,
         };
         if finds_deletions {
             state.live = self.reading.keys.live(&*self.client).await?;
@@ -180,6 +180,7 @@ impl StreamWalker<'_> {
                 return Err(Error::new(Kind::Interrupted, format!("stopped while {}", self.reading.place(state)))
                     .hint("run the command again; it continues where it stopped"));
             };
+            let page_ended = matches!(arrival, Arrival::PageEnd { .. } | Arrival::ListRefused { .. });
             match arrival {
                 Arrival::Page { total } => {
                     in_page = 0;
@@ -226,6 +227,9 @@ impl StreamWalker<'_> {
             if state.complete {
                 return Ok(());
             }
+            if page_ended {
+                arrivals.go_on();
+            }
         }
     }
 
@@ -260,7 +264,13 @@ impl StreamWalker<'_> {
             for record in &batch.records {
                 after.note_change(record.updated_at, now);
             }
+            let keys = (after.walk == Walk::NewestUntilKnown).then(|| batch.distinct_keys());
             counts.landed += self.reading.landing.land(&tx, batch).await?;
+            if let Some(keys) = keys {
+                let known = self.reading.keys.known_before(&tx, &keys, after.started_run).await?;
+                after.page_records += keys.len() as u64;
+                after.page_fresh += (keys.len() as u64).saturating_sub(known);
+            }
         }
         failpoint::reach(Point::ExtractPageLandedBeforeCursor)?;
         let mut lists = 0;
@@ -269,7 +279,11 @@ impl StreamWalker<'_> {
             after.pages += 1;
             after.position = next.position;
             after.parent = next.parent.as_deref().map(str::to_owned);
-            after.complete = next.complete;
+            // A page of which this walk itself has landed a part is not known, nor is one that rows have moved to which it
+            // has landed elsewhere: a stopped walk must not take its own traces for its end.
+            let is_known = after.walk == Walk::NewestUntilKnown && after.page_records > 0 && after.page_fresh == 0;
+            after.complete = next.complete || is_known;
+            (after.page_records, after.page_fresh) = (0, 0);
             if after.compare && after.walk == Walk::Everything {
                 match end {
                     PageEnd::GoesOn => {}

@@ -161,13 +161,18 @@ impl FakeShop {
     fn selected(&self, request: &PageRequest<'_>) -> Vec<(u64, Row)> {
         let lists = self.lists();
         let rows = lists.get(request.stream.name).into_iter().flatten();
-        rows.filter(|(_, row)| request.parent.is_none() || row.parent.as_deref() == request.parent)
+        let mut rows: Vec<(u64, Row)> = rows
+            .filter(|(_, row)| request.parent.is_none() || row.parent.as_deref() == request.parent)
             .filter(|(_, row)| match request.walk {
-                Walk::Everything | Walk::Keys => true,
+                Walk::Everything | Walk::Keys | Walk::NewestUntilKnown => true,
                 Walk::ModifiedSince(since) | Walk::CreatedSince(since) => row.updated_at >= Some(*since),
             })
             .map(|(id, row)| (*id, row.clone()))
-            .collect()
+            .collect();
+        if *request.walk == Walk::NewestUntilKnown {
+            rows.reverse();
+        }
+        rows
     }
 }
 
@@ -216,8 +221,17 @@ impl Source for FakeSource {
         let after = request.position.as_u64();
         let selected = self.0.selected(request);
         let total = selected.len() as u64;
-        let rest: Vec<(u64, Row)> = selected.into_iter().filter(|(id, _)| after.is_none_or(|a| *id > a)).collect();
-        let last = rest.iter().take(self.0.page_size).last().map(|(id, _)| *id);
+        let newest_first = *request.walk == Walk::NewestUntilKnown;
+        let rest: Vec<(u64, Row)> = if newest_first {
+            // Pages of a sorted list are counted, so that rows move on to later ones when new ones come.
+            selected.into_iter().skip(usize::try_from(after.unwrap_or(0)).unwrap()).collect()
+        } else {
+            selected.into_iter().filter(|(id, _)| after.is_none_or(|a| *id > a)).collect()
+        };
+        let last = match rest.iter().take(self.0.page_size).last() {
+            Some(_) if newest_first => Some(after.unwrap_or(0) + self.0.page_size as u64),
+            last => last.map(|(id, _)| *id),
+        };
         let meta = if rest.len() > self.0.page_size { json!(last) } else { Value::Null };
         let mut records: Vec<Result<Bytes>> = rest
             .into_iter()

@@ -36,7 +36,11 @@ impl WholeWay {
                 variables = variables.with(name, value);
             }
         }
-        let pipeline = config::parse("test.yaml", pipeline, &variables).unwrap().pipeline;
+        let mut pipeline = config::parse("test.yaml", pipeline, &variables).unwrap().pipeline;
+        for source in &mut pipeline.sources {
+            // Tests see what changed in an old customer at once.
+            source.full_walk_every.get_or_insert("0s".parse().unwrap());
+        }
         Self { test: database().await, sandbox, pipeline }
     }
 
