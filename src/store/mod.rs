@@ -7,6 +7,7 @@
 //! - [`migrate`]: brings the schemas up to this program, and refuses newer ones;
 //! - [`run`]: what a command did, as rows that analysts can read;
 //! - [`staging`], [`storable`], [`cursor`] and [`walk_keys`]: what was read of shops, how far, and what is gone there;
+//! - [`statistics`]: what the planner has to know of tables that grow;
 //! - [`feed`]: the change feed as readers take it, and how far each has read;
 //! - [`budget`]: the calls that a target account allows, kept for all processes;
 //! - [`lease`]: only one process works on a thing at a time, and one that was cut off cannot commit.
@@ -21,6 +22,7 @@ pub mod migrate;
 pub mod private;
 pub mod run;
 pub mod staging;
+pub mod statistics;
 pub mod storable;
 pub mod tls;
 pub mod walk_keys;

@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Lots in the channel.
-const AHEAD: usize = 2;
+const AHEAD: usize = 6;
 /// A lot ends with this many bytes or records.
 const LOT_BYTES: usize = 512 << 10;
 const LOT_RECORDS: usize = 200;

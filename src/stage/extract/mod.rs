@@ -25,6 +25,7 @@ use crate::stage::Context;
 use crate::store::Lease;
 use crate::store::cursor::Cursor;
 use crate::store::staging::Landing;
+use crate::store::statistics::Statistics;
 use crate::store::walk_keys::WalkKeys;
 use crate::{Error, Result, sql};
 use due::{Due, WalkState};
@@ -228,6 +229,7 @@ impl Extraction<'_> {
             client,
             cursor,
             counts: Counts::default(),
+            statistics: Statistics::new(stream.table),
             meter: self.ctx.progress.meter(&subject, None),
             shown: 0,
         };

@@ -1,5 +1,8 @@
 //! One walk: pages arrive, land, and the position moves with them in one transaction.
 //!
+//! Pages that come quickly are stored together: a small page of its own costs as many round trips, and as long a wait for
+//! the disk, as ten. What waits is never more than a batch, and never waits for a slow shop.
+//!
 //! The wrong answers avoided here: a position stored before its records (a kill loses them), a position moved by half a
 //! page, deletions concluded from a walk that has not seen everything.
 
@@ -17,15 +20,19 @@ use crate::stage::extract::report::Counts;
 use crate::store::Lease;
 use crate::store::cursor::Cursor;
 use crate::store::staging::{Batch, Landing};
+use crate::store::statistics::{self, Statistics};
 use crate::store::walk_keys::WalkKeys;
 use crate::{Error, Result};
 use jiff::Timestamp;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_postgres::Client;
 
-/// A batch is stored when it has this many records or bytes, or when its page ends.
+/// A batch is stored when it has this many records or bytes, or when its page ends and no other is at hand.
 const BATCH_RECORDS: usize = 1_000;
 const BATCH_BYTES: usize = 8 << 20;
+/// Whole pages wait for the next one no longer than this before they are stored.
+const PAGE_WAIT: Duration = Duration::from_millis(100);
 
 /// How a page ended.
 enum PageEnd {
@@ -35,6 +42,13 @@ enum PageEnd {
     Ended(Arc<str>),
     /// The platform refused the list.
     Refused,
+}
+
+/// Whole pages that wait in a batch, and what follows them.
+struct Held {
+    pages: u64,
+    end: PageEnd,
+    next: Standing,
 }
 
 /// One stream being read: all that does not change on the way.
@@ -67,6 +81,8 @@ pub struct StreamWalker<'a> {
     pub cursor: Cursor,
     /// What has been counted.
     pub counts: Counts,
+    /// Keeps the planner informed of what lands.
+    pub statistics: Statistics,
     /// Shows it.
     pub meter: Meter,
     /// Records of the present page that the meter has counted; a repeated page is not counted twice.
@@ -163,6 +179,8 @@ impl StreamWalker<'_> {
         let mut batch = Batch::default();
         let mut in_page = 0;
         let mut page_open = false;
+        // Where the walk stands after the whole pages in the batch.
+        let mut held: Option<Held> = None;
         self.shown = 0;
         loop {
             let stop = &self.reading.ctx.stop;
@@ -171,12 +189,17 @@ impl StreamWalker<'_> {
                 true if page_open => arrivals.at_hand(),
                 true => None,
                 false => tokio::select! {
+                    biased;
                     () = stop.cancelled() => continue,
                     arrival = arrivals.next() => Some(arrival),
+                    () = tokio::time::sleep(PAGE_WAIT), if held.is_some() => {
+                        self.store(state, &mut batch, held.take()).await?;
+                        continue;
+                    }
                 },
             };
             let Some(arrival) = arrival else {
-                self.store(state, &mut batch, None).await?;
+                self.store(state, &mut batch, held.take()).await?;
                 return Err(Error::new(Kind::Interrupted, format!("stopped while {}", self.reading.place(state)))
                     .hint("run the command again; it continues where it stopped"));
             };
@@ -198,7 +221,7 @@ impl StreamWalker<'_> {
                             Received::Reject(reject) => batch.push_reject(reject),
                         }
                         if batch.len() >= BATCH_RECORDS || batch.bytes() >= BATCH_BYTES {
-                            self.store(state, &mut batch, None).await?;
+                            self.store(state, &mut batch, held.take()).await?;
                         }
                     }
                     self.show(in_page);
@@ -206,13 +229,20 @@ impl StreamWalker<'_> {
                 Arrival::PageEnd { list_ended, next } => {
                     self.counts.pages += u64::from(std::mem::take(&mut page_open));
                     let end = list_ended.map_or(PageEnd::GoesOn, PageEnd::Ended);
-                    self.store(state, &mut batch, Some((end, next))).await?;
+                    let may_wait = matches!(end, PageEnd::GoesOn) && !next.complete;
+                    let pages = held.take().map_or(0, |held| held.pages) + 1;
+                    held = Some(Held { pages, end, next });
+                    let is_full = 2 * batch.len() >= BATCH_RECORDS || 2 * batch.bytes() >= BATCH_BYTES;
+                    if is_full || !may_wait {
+                        self.store(state, &mut batch, held.take()).await?;
+                    }
                     self.shown = 0;
                 }
                 Arrival::ListRefused { error, next } => {
                     self.counts.lists_refused += 1;
                     self.meter.note(&format!("{}: {error}; left out", self.reading.place(state)));
-                    self.store(state, &mut batch, Some((PageEnd::Refused, next))).await?;
+                    self.store(state, &mut batch, held.take()).await?;
+                    self.store(state, &mut batch, Some(Held { pages: 1, end: PageEnd::Refused, next })).await?;
                     self.shown = 0;
                 }
                 Arrival::Again(error) => {
@@ -220,7 +250,7 @@ impl StreamWalker<'_> {
                     self.meter.note(&format!("{}: {error}; asking again", self.reading.place(state)));
                 }
                 Arrival::Failed(error) => {
-                    self.store(state, &mut batch, None).await?;
+                    self.store(state, &mut batch, held.take()).await?;
                     return Err(error.context(self.reading.place(state)));
                 }
             }
@@ -233,14 +263,9 @@ impl StreamWalker<'_> {
         }
     }
 
-    /// Stores what is in hand and, at the end of a page, the position after it: one transaction.
-    async fn store(
-        &mut self,
-        state: &mut WalkState,
-        batch: &mut Batch,
-        page_end: Option<(PageEnd, Standing)>,
-    ) -> Result<()> {
-        if batch.is_empty() && page_end.is_none() {
+    /// Stores what is in hand and the position after the whole pages in it: one transaction.
+    async fn store(&mut self, state: &mut WalkState, batch: &mut Batch, held: Option<Held>) -> Result<()> {
+        if batch.is_empty() && held.is_none() {
             return Ok(());
         }
         let batch = std::mem::take(batch);
@@ -275,8 +300,8 @@ impl StreamWalker<'_> {
         failpoint::reach(Point::ExtractPageLandedBeforeCursor)?;
         let mut lists = 0;
         let ends_here = !after.compare && self.reading.stream.parent.is_none();
-        if let Some((end, next)) = page_end {
-            after.pages += 1;
+        if let Some(Held { pages, end, next }) = held {
+            after.pages += pages;
             after.position = next.position;
             after.parent = next.parent.as_deref().map(str::to_owned);
             // A page of which this walk itself has landed a part is not known, nor is one that rows have moved to which it
@@ -308,6 +333,7 @@ impl StreamWalker<'_> {
         self.cursor = cursor;
         self.counts = counts;
         *state = after;
+        self.statistics.follow(self.client, self.counts.landed.new).await?;
         self.meter.advance(lists);
         Ok(())
     }
@@ -315,6 +341,10 @@ impl StreamWalker<'_> {
     /// Writes the end of a walk: what was deleted, how far the stream has been read.
     async fn finish(&mut self, state: &WalkState) -> Result<()> {
         let now = Timestamp::now();
+        self.statistics.complete(self.client, self.counts.landed.new).await?;
+        if state.compare {
+            statistics::analyze(&*self.client, "ops.walk_keys").await?;
+        }
         let mut cursor = self.cursor.clone();
         let mut counts = self.counts;
         let tx = self.client.transaction().await?;
