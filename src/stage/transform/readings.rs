@@ -6,8 +6,8 @@
 
 use crate::{Error, Kind, Result, sql};
 use futures::pin_mut;
-use phonenumber::Mode;
-use phonenumber::country::Id as Country;
+use rlibphonenumber::enums::Region;
+use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumberFormat};
 use tokio_postgres::Transaction;
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::types::Type;
@@ -94,7 +94,7 @@ fn check(stop: &CancellationToken) -> Result<()> {
 /// The number in E.164 (ITU-T), read in `country` (ISO 3166-1 alpha-2, or empty) unless it names its own country code.
 /// None if it is no number that the country's numbering plan could assign.
 fn e164(raw: &str, country: &str) -> Option<String> {
-    let country: Option<Country> = country.parse().ok();
+    let country = Region::try_from(country).ok();
     let trimmed = raw.trim();
     // 00 is the international prefix nearly everywhere, and people write it whatever country the shop is in.
     let international = trimmed.strip_prefix("00").map(|rest| format!("+{rest}"));
@@ -102,9 +102,9 @@ fn e164(raw: &str, country: &str) -> Option<String> {
         .as_deref()
         .into_iter()
         .chain([trimmed])
-        .filter_map(|text| phonenumber::parse(country, text).ok())
-        .find(phonenumber::is_valid)
-        .map(|number| number.format().mode(Mode::E164).to_string())
+        .filter_map(|text| PHONE_NUMBER_UTIL.parse(text, country).ok())
+        .find(|number| number.is_valid())
+        .map(|number| number.format_as(PhoneNumberFormat::E164).into_owned())
 }
 
 /// The text with character references decoded as a browser does (HTML Living Standard, section 13.2.5). Postgres holds no
