@@ -6,19 +6,19 @@ truncate mapped_consents;
 insert into mapped_consents (kind, source_key, channel, state, stated_at)
 with rules as (
     select
-        rule ->> 'key' as meta_key,
+        jsonb_build_object('key', rule ->> 'key') as meta_key,
         coalesce(rule ->> 'channel', 'email') as channel,
         array(select lower(v) from jsonb_array_elements_text(rule -> 'accepted') v) as accepted,
         array(select lower(v) from jsonb_array_elements_text(rule -> 'refused') v) as refused,
-        rule ->> 'date_key' as date_key
+        case when rule ->> 'date_key' is not null then jsonb_build_object('key', rule ->> 'date_key') end as date_key
     from mapping m, jsonb_array_elements(canonical.as_array(m.settings -> 'consent_meta_keys')) as rule
 ),
 records as (
-    select 'account' as kind, source_key, canonical.as_array(payload -> 'meta_data') as entries
+    select 'account' as kind, source_key, payload -> 'meta_data' as entries
     from source_customers
     where exists (select from rules)
     union all
-    select 'order', source_key, canonical.as_array(payload -> 'meta_data')
+    select 'order', source_key, payload -> 'meta_data'
     from source_orders
     where exists (select from rules)
 ),
@@ -31,15 +31,15 @@ statements as (
             when lower(btrim(entry ->> 'value')) = any (rules.accepted) then 'opt_in'
             when r.kind = 'account' and lower(btrim(entry ->> 'value')) = any (rules.refused) then 'opt_out'
         end as state,
-        (
-            select canonical.as_timestamp(replace(d ->> 'value', ' ', 'T'))
-            from jsonb_array_elements(r.entries) d
-            where d ->> 'key' = rules.date_key
-            limit 1
+        canonical.as_timestamp(
+            replace(
+                jsonb_path_query_first(r.entries, '$[*] ? (@.key == $key)', rules.date_key) ->> 'value', ' ', 'T'
+            )
         ) as stated_at
     from records r
-    cross join jsonb_array_elements(r.entries) as entry
-    join rules on rules.meta_key = entry ->> 'key'
+    cross join rules
+    -- A path picks the entry inside the value; taking all entries apart would make ten rows of every record.
+    cross join jsonb_path_query(r.entries, '$[*] ? (@.key == $key)', rules.meta_key) as entry
 )
 -- Where two keys speak of one channel the later statement counts, and the withdrawal when they are equally late.
 select distinct on (kind, source_key, channel)
