@@ -1,0 +1,71 @@
+//! A pipeline from a sandbox's shop to a sandbox's account, in a database of its own.
+
+use crate::Options;
+use crate::program::{self, Ran};
+use crate::server::Server;
+use crate::world::World;
+use anyhow::Result;
+use std::path::PathBuf;
+
+/// Shop, account, pipeline file and database.
+pub struct Shop<'a> {
+    world: &'a World,
+    /// What is served.
+    pub sandbox: Server,
+    /// The database.
+    pub database: String,
+    /// The pipeline file.
+    pub file: PathBuf,
+}
+
+impl<'a> Shop<'a> {
+    /// A shop of some size, and an empty account. `more` are further lines of the pipeline file.
+    pub async fn start(world: &'a World, options: &Options, orders: u64, customers: u64, more: &str) -> Result<Self> {
+        let (orders, customers) = (orders.to_string(), customers.to_string());
+        let sandbox = Server::start(&options.wharf, &["--orders", &orders, "--customers", &customers]).await?;
+        let database = world.database().await?;
+        let file = world.folder().join(format!("{}.yaml", database.rsplit('/').next().unwrap_or("bench")));
+        let shop = Self { world, sandbox, database, file };
+        shop.write("bench", "shop", "", more)?;
+        shop.wharf(&["status"]).await?;
+        Ok(shop)
+    }
+
+    /// Writes the pipeline file: name, connection, further lines of the target, further lines of the file.
+    pub fn write(&self, name: &str, connection: &str, of_target: &str, more: &str) -> Result<()> {
+        std::fs::write(
+            &self.file,
+            format!(
+                "name: {name}\nsources:\n  - connection: {connection}\n    platform: woocommerce\n    \
+                 base_url: ${{WOO_URL}}\n    auth: query\n    consumer_key: ${{WOO_KEY}}\n    \
+                 consumer_secret: ${{WOO_SECRET}}\n    consent_meta_keys: [{{key: marketing_consent}}]\n\
+                 target:\n  account: account\n  platform: salesmanago\n  base_url: ${{SM_URL}}\n  \
+                 client_id: ${{SM_CLIENT_ID}}\n  api_key: ${{SM_API_KEY}}\n  api_secret: ${{SM_API_SECRET}}\n  \
+                 owner: ${{SM_OWNER}}\n{of_target}{more}"
+            ),
+        )?;
+        Ok(())
+    }
+
+    /// Runs the program on the database; `{}` among the arguments stands for the pipeline file.
+    pub async fn wharf(&self, arguments: &[&str]) -> Result<Ran> {
+        self.wharf_with(arguments, &[]).await
+    }
+
+    /// The same with further environment, which wins over that of the sandbox.
+    pub async fn wharf_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Result<Ran> {
+        let file = self.file.to_string_lossy();
+        let arguments: Vec<&str> = arguments.iter().map(|a| if *a == "{}" { file.as_ref() } else { *a }).collect();
+        let mut command = self.world.wharf(&self.database, &arguments);
+        command.envs(self.sandbox.environment()).envs(environment.iter().copied());
+        program::run(command, &[0, 3]).await
+    }
+
+    /// About this share of the shop changes.
+    pub async fn change(&self, share: f64) -> Result<()> {
+        let url = self.sandbox.variable("woocommerce", "WOO_URL");
+        let body = serde_json::json!({ "share": share }).to_string();
+        reqwest::Client::new().post(format!("{url}/_sandbox/change")).body(body).send().await?.error_for_status()?;
+        Ok(())
+    }
+}
