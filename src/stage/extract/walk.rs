@@ -229,7 +229,9 @@ impl StreamWalker<'_> {
                 Arrival::PageEnd { list_ended, next } => {
                     self.counts.pages += u64::from(std::mem::take(&mut page_open));
                     let end = list_ended.map_or(PageEnd::GoesOn, PageEnd::Ended);
-                    let may_wait = matches!(end, PageEnd::GoesOn) && !next.complete;
+                    // Whether a walk by newness goes on is decided page by page.
+                    let decides = state.walk == Walk::NewestUntilKnown;
+                    let may_wait = matches!(end, PageEnd::GoesOn) && !next.complete && !decides;
                     let pages = held.take().map_or(0, |held| held.pages) + 1;
                     held = Some(Held { pages, end, next });
                     let is_full = 2 * batch.len() >= BATCH_RECORDS || 2 * batch.bytes() >= BATCH_BYTES;
