@@ -119,7 +119,7 @@ pub(super) async fn verify_in(
         let advice = "leave it, or move it elsewhere: no reader of an entity's folder sees it";
         check.note("foreign", name.clone(), "not a part of the archive".into(), advice);
     }
-    for unknown in scope.entities.iter().filter(|name| !root.entities.contains(name)) {
+    if let Some(unknown) = scope.entities.iter().find(|name| !root.entities.contains(name)) {
         return Err(Error::new(Kind::Command, format!("{} has no entity `{unknown}`", place.shown()))
             .hint(format!("it has {}", root.entities.join(", "))));
     }

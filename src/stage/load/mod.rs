@@ -43,8 +43,8 @@ use crate::config::Pipeline;
 use crate::config::pipeline::LoadGuard;
 use crate::failpoint::{self, Point};
 use crate::progress::{Meter, Progress};
-use crate::store::Lease;
 use crate::store::budget::AccountBudget;
+use crate::store::{Lease, statistics};
 use crate::target::{Operation, Target};
 use crate::{Error, Kind, Result, sql};
 use serde::Serialize;
@@ -55,6 +55,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
+
+/// The ledger's statistics are taken first when it has grown by so many rows.
+const LEDGER_GROWS: u64 = 1_000;
 
 /// How often a load goes through its queue, should answers be lost over and over.
 const ROUNDS: u32 = 3;
@@ -176,7 +179,7 @@ pub async fn load_as(
         operations: target.operations(),
         parallel: pipeline.load.parallel.map_or_else(|| target.parallel(), |calls| calls as usize).max(1),
         max_reject_share: pipeline.load.max_reject_share.unwrap_or(MAX_REJECT_SHARE),
-        limits: (!options.allow_mass_change).then(|| pipeline.load.guard.clone()),
+        limits: (!options.allow_mass_change).then_some(pipeline.load.guard),
         target,
         settings: &settings,
         ledger,
@@ -189,6 +192,7 @@ pub async fn load_as(
         meter: Mutex::new(Progress::silent().meter("", None)),
         tally: Mutex::new(Tally::default()),
         answered: (AtomicU64::new(0), AtomicU64::new(0)),
+        analyzed_at: AtomicU64::new(0),
         summary: Mutex::new(Summary { lower_rate: lower, ..Summary::default() }),
     };
     let result = load.run(pipeline, options).await;
@@ -241,6 +245,8 @@ struct Load<'a> {
     tally: Mutex<Tally>,
     /// Records that the target took, and refused.
     answered: (AtomicU64, AtomicU64),
+    /// How many the target had taken when the ledger's statistics were last taken.
+    analyzed_at: AtomicU64,
     summary: Mutex<Summary>,
 }
 
@@ -297,10 +303,24 @@ impl Load<'_> {
             };
             let is_shown = share == Share::Rest && (round == 0 || object == Object::Order);
             if queued > 0 || is_shown {
+                self.inform_planner(2).await?;
                 self.step(object, share, queued, bench).await?;
             }
         }
         Ok(())
+    }
+
+    /// Takes the ledger's statistics if this load has let it grow `times` over: until autovacuum comes by, events would be
+    /// rendered by reading all of it for every slice.
+    async fn inform_planner(&self, times: u64) -> Result<()> {
+        let taken = self.answered.0.load(Ordering::Relaxed);
+        let before = self.analyzed_at.load(Ordering::Relaxed);
+        if taken < LEDGER_GROWS || taken < before.saturating_mul(times) {
+            return Ok(());
+        }
+        self.analyzed_at.store(taken, Ordering::Relaxed);
+        let client = self.context.db.client().await?;
+        statistics::analyze(&**client, "delivery.ledger").await
     }
 
     async fn take_over(&self, options: &Options) -> Result<Part> {

@@ -89,6 +89,7 @@ impl Load<'_> {
             if object == Object::Contact && bench.is_next_gone() && !land(&sender, false).await {
                 return Ok(());
             }
+            self.inform_planner(10).await?;
             let slice = match object {
                 Object::Contact => self.prepare_contacts(bench).await?,
                 Object::Order => self.prepare_events(bench).await?,
