@@ -1,7 +1,7 @@
 # Two commands do all set-up on a fresh machine: make demo and make test. make alone lists what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check build install needs
+.PHONY: help demo test check bench build install needs
 
 # Arguments for the program (make demo ARGS=--small) or for cargo test (make test ARGS=leases).
 ARGS ?=
@@ -24,6 +24,9 @@ test: needs ## Install what is missing, run all tests
 
 check: needs ## Everything that has to hold before a merge
 	.ci/run
+
+bench: build ## Measure speed and memory against peers and limits (ARGS='extract --scale 10'; docs/benchmarks.md)
+	$(CARGO) bench --locked --bench speed -- $(ARGS)
 
 build: needs ## Build the release program
 	$(CARGO) build --release --locked
