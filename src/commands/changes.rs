@@ -1,5 +1,7 @@
 //! `wharf changes`: the change feed, for whoever wants to know what changed.
 
+mod prune;
+
 use super::{Global, with_database};
 use crate::error::Exit;
 use crate::stage::changes::{self, Options, Taken};
@@ -18,6 +20,7 @@ Examples:
   wharf changes --entity orders --after 120        orders changed by runs after the 120th
   wharf changes consumers                          who reads, and how far behind
   wharf changes forget billing                     so that it keeps no changes from being pruned
+  wharf changes prune shop.yaml --keep 90d         older ones that all have read: into the archive, then gone
 
 A consumer's place is kept in the database and moves on when its lines have left: killed at any instant, the next
 read repeats at most a page and skips nothing. Changes come run by run, and those of one record in the order they
@@ -67,6 +70,7 @@ enum Action {
         #[arg(value_name = "NAME")]
         name: String,
     },
+    Prune(prune::Args),
 }
 
 impl Args {
@@ -88,8 +92,8 @@ impl Args {
 ///
 /// # Errors
 /// [`Kind::LeaseHeld`] if another process reads as the consumer; [`Kind::Command`]; those of the database.
-pub async fn run(global: &Global, args: Args) -> Result<Exit> {
-    match &args.action {
+pub async fn run(global: &Global, mut args: Args) -> Result<Exit> {
+    match args.action.take() {
         None => {
             with_database(global, async |db| {
                 global.printer.leave_stdout();
@@ -112,7 +116,7 @@ pub async fn run(global: &Global, args: Args) -> Result<Exit> {
         }
         Some(Action::Forget { name }) => {
             with_database(global, async |db| {
-                if !feed::forget(&db.dedicated().await?, name).await? {
+                if !feed::forget(&db.dedicated().await?, &name).await? {
                     return Err(Error::new(Kind::Command, format!("there is no consumer {name}"))
                         .hint("`wharf changes consumers` lists them"));
                 }
@@ -122,6 +126,7 @@ pub async fn run(global: &Global, args: Args) -> Result<Exit> {
             })
             .await
         }
+        Some(Action::Prune(args)) => prune::run(global, args).await,
     }
 }
 

@@ -68,6 +68,8 @@ impl fmt::Display for Wrong {
     }
 }
 
+impl std::error::Error for Wrong {}
+
 /// Checks a text against a JSON Schema `format`; formats that are not ours pass.
 pub fn check(format: &str, text: &str) -> Result<(), Wrong> {
     match format {

@@ -2,6 +2,10 @@
 //!
 //! What is given out is given at least once: a position moves on when the lines before it have left. Memory holds a page.
 
+mod prune;
+
+pub use prune::{PruneOptions, PruneReport, prune};
+
 use crate::stage::transform::CHANNEL;
 use crate::store::Database;
 use crate::store::feed::{self, Beginning, Change, Consumer, Position};

@@ -9,8 +9,9 @@
 
 use super::run::holder;
 use crate::{Error, Kind, Result, sql};
+use jiff::SignedDuration;
 use serde::Serialize;
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Transaction};
 
 /// The tables whose changes are in the feed.
 pub const ENTITIES: [&str; 8] = [
@@ -125,6 +126,84 @@ pub async fn consumers(session: &Client) -> Result<Vec<ConsumerState>> {
         .collect())
 }
 
+/// A consumer that has not read all of some runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Blocking {
+    /// Its name; of a load, the account and the pipeline.
+    pub name: String,
+    /// `named` (`wharf changes --consumer`) or `load`.
+    pub kind: String,
+    /// The last run that it has read all of.
+    pub passed_run: i64,
+}
+
+/// The changes of some runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Prunable {
+    /// The first of the runs.
+    pub first_run: i64,
+    /// The last of the runs.
+    pub last_run: i64,
+    /// How many changes they have.
+    pub changes: u64,
+}
+
+/// The last run of which every change is older than `keep`; at most `complete`.
+///
+/// # Errors
+/// Those of the database.
+pub async fn old_run(session: &Client, keep: SignedDuration, complete: i64) -> Result<i64> {
+    Ok(session.query_one(sql::file("changes/old_run.sql")?, &[&keep.as_secs_f64(), &complete]).await?.get(0))
+}
+
+/// Consumers that have not read every change of runs up to `run_id`; who is furthest behind comes first.
+///
+/// # Errors
+/// Those of the database.
+pub async fn blocking(session: &Client, run_id: i64) -> Result<Vec<Blocking>> {
+    let rows = session.query(sql::file("changes/blocking.sql")?, &[&run_id]).await?;
+    Ok(rows.into_iter().map(|row| Blocking { name: row.get(0), kind: row.get(1), passed_run: row.get(2) }).collect())
+}
+
+/// The changes of runs up to `run_id`, if there are any.
+///
+/// # Errors
+/// Those of the database.
+pub async fn prunable(session: &Client, run_id: i64) -> Result<Option<Prunable>> {
+    let row = session.query_one(sql::file("changes/prunable.sql")?, &[&run_id]).await?;
+    let (Some(first_run), Some(last_run)) = (row.get(0), row.get(1)) else { return Ok(None) };
+    Ok(Some(Prunable { first_run, last_run, changes: u64::try_from(row.get::<_, i64>(2)).unwrap_or(0) }))
+}
+
+/// Places whose archive ends before the run: each with the last run of the feed there.
+///
+/// # Errors
+/// Those of the database.
+pub async fn archives_behind(session: &Client, run_id: i64) -> Result<Vec<(String, i64)>> {
+    let rows = session
+        .query("select place, feed_run from ops.archives where feed_run < $1 order by place", &[&run_id])
+        .await?;
+    Ok(rows.into_iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+/// Notes that changes of runs up to `run_id` may be gone from now on.
+///
+/// # Errors
+/// Those of the database.
+pub async fn note_pruned(transaction: &Transaction<'_>, run_id: i64) -> Result<()> {
+    transaction.execute("update ops.feed set pruned_run = greatest(pruned_run, $1)", &[&run_id]).await?;
+    Ok(())
+}
+
+/// Deletes the oldest changes of runs up to `run_id`, at most `rows`; how many there were.
+///
+/// # Errors
+/// Those of the database.
+pub async fn delete_oldest(transaction: &Transaction<'_>, run_id: i64, rows: u64) -> Result<u64> {
+    let rows = i64::try_from(rows).unwrap_or(i64::MAX);
+    Ok(transaction.execute(sql::file("changes/prune.sql")?, &[&run_id, &rows]).await?)
+}
+
 /// Where a consumer begins that is new or set back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Beginning {
@@ -227,7 +306,8 @@ impl Consumer {
     }
 }
 
-/// Forgets a consumer; whether there was one. One that is being read right now stays.
+/// Forgets a consumer; whether there was one. One that is being read right now stays. Of a load (`account/pipeline`) its
+/// place in the feed is forgotten: should the pipeline be loaded again, everything is compared with the ledger first.
 ///
 /// # Errors
 /// [`Kind::LeaseHeld`]; those of the database.
@@ -240,7 +320,11 @@ pub async fn forget(session: &Client, name: &str) -> Result<bool> {
     }
     let forgotten = session.execute("delete from ops.consumers where name = $1", &[&name]).await;
     session.execute("select pg_advisory_unlock(hashtextextended($1, 0))", &[&lock(name)]).await?;
-    Ok(forgotten? > 0)
+    if forgotten? > 0 {
+        return Ok(true);
+    }
+    let statement = "delete from delivery.consumers where target || '/' || pipeline = $1";
+    Ok(session.execute(statement, &[&name]).await? > 0)
 }
 
 fn lock(name: &str) -> String {

@@ -1,7 +1,7 @@
 //! What is archived: tables and marts with their columns, from the catalog, and whether they changed since a snapshot.
 //!
 //! "Changed" costs a few pages, never a scan of a large table: staging rows carry the run that last changed them, the
-//! change feed names every change of a canonical row, a mart changes with the tables it reads, and with the day, because
+//! change feed names every change of a canonical row (as far as it has not been pruned since the last look), a mart changes with the tables it reads, and with the day, because
 //! it may speak of "days since". The ledger changes when a run loads. Small tables of Wharf's own state are told by a hash
 //! of their rows. What cannot be told cheaply counts as changed.
 //!
@@ -149,6 +149,8 @@ pub(super) async fn feed_has(transaction: &Transaction<'_>, range: RunRange) -> 
 pub(super) struct Before {
     /// Changes of runs up to this one are in it.
     pub watermark: i64,
+    /// Changes of runs up to this one had been looked at when it was last found to be current.
+    pub looked_at: i64,
     /// Its rows.
     pub rows: u64,
     /// Whether it was taken on the present day (UTC).
@@ -206,7 +208,7 @@ impl Entity {
             return Ok(before.fingerprint != Some(fingerprint));
         }
         if !self.is_view {
-            return table_changed(transaction, &self.schema, &self.relation, before.watermark, Some(before.rows)).await;
+            return table_changed(transaction, &self.schema, &self.relation, before, Some(before.rows)).await;
         }
         if !before.same_day {
             return Ok(true);
@@ -215,7 +217,7 @@ impl Entity {
         for row in &read {
             let table: String = row.try_get("entity")?;
             let Some((schema, relation)) = table.split_once('.') else { return Ok(true) };
-            if table_changed(transaction, schema, relation, before.watermark, None).await? {
+            if table_changed(transaction, schema, relation, before, None).await? {
                 return Ok(true);
             }
         }
@@ -228,9 +230,10 @@ async fn table_changed(
     transaction: &Transaction<'_>,
     schema: &str,
     relation: &str,
-    watermark: i64,
+    before: &Before,
     rows_before: Option<u64>,
 ) -> Result<bool> {
+    let watermark = before.watermark;
     let table = format!("{schema}.{}", quoted(relation));
     let name = format!("{schema}.{relation}");
     if COUNTED.contains(&name.as_str()) {
@@ -247,13 +250,20 @@ async fn table_changed(
         let rows = u64::try_from(row.try_get::<_, i64>(1)?).ok();
         return Ok(row.try_get(0)? || rows != rows_before);
     }
+    if schema == "canonical" && IN_FEED.contains(&relation) {
+        // What has been pruned since the last look can tell nothing any more.
+        let statement = format!(
+            "select pruned_run > $2 or exists (
+                 select from canonical.changes where run_id > $1 and entity = '{relation}'
+             )
+             from ops.feed"
+        );
+        return Ok(transaction.query_one(&statement, &[&watermark, &before.looked_at]).await?.try_get(0)?);
+    }
     let statement = match (schema, relation) {
         ("staging", _) => sql::file("archive/staging_changed.sql")?.replace("{table}", &quoted(relation)),
         // Statements of consent are only ever added.
         ("canonical", "consent_statements") => format!("select exists (select from {table} where run_id > $1)"),
-        ("canonical", _) if IN_FEED.contains(&relation) => {
-            format!("select exists (select from canonical.changes where run_id > $1 and entity = '{relation}')")
-        }
         _ => return Ok(true),
     };
     Ok(transaction.query_one(&statement, &[&watermark]).await?.try_get(0)?)

@@ -12,6 +12,7 @@ mod column;
 mod counts;
 mod diff;
 mod entities;
+mod feed;
 mod manifest;
 mod numeric;
 mod parquet_schema;
@@ -26,6 +27,7 @@ mod writer;
 
 pub use counts::{Comparison, compare_counts};
 pub use diff::{DiffOptions, DiffReport, EntityDiff, Op, RowDiff, diff};
+pub use feed::{feed_held, identity};
 pub use manifest::{Latest, Manifest, ManifestColumn, ManifestPart};
 pub use prune::{Keep, PruneReport, Pruned, prune};
 pub use report::{ArchiveReport, EntityReport, Outcome};
@@ -200,6 +202,7 @@ impl Work<'_> {
         }
         let before = Before {
             watermark: manifest.watermark,
+            looked_at: self.latest.map_or(0, |latest| latest.watermark),
             rows: manifest.rows,
             same_day: day(manifest.taken_at) == day(self.frame.taken_at),
             fingerprint: manifest.fingerprint,

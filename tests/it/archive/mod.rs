@@ -1,6 +1,7 @@
 //! Parquet snapshots: types and values, manifests, what is written again and what is not, and runs that end early.
 
 mod diff;
+mod feed;
 mod prune;
 mod restore;
 mod verify;
