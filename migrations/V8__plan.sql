@@ -18,6 +18,12 @@ comment on function delivery.payload_hash is 'Fingerprint of a payload or reques
 -- A statement that was not followed because of an opt-out on the card says so in the ledger; a plan cannot know that.
 create function delivery.planned_hash(payload jsonb) returns uuid
 language sql immutable strict parallel safe as $$
-    select delivery.payload_hash(payload #- '{consent,email,respected}' #- '{consent,sms,respected}')
+    select delivery.payload_hash(
+        case
+            -- Consent withdrawn because a contact is gone carries the time of the call.
+            when payload ->> 'gone' = 'true' then payload - 'consent'
+            else payload #- '{consent,email,respected}' #- '{consent,sms,respected}'
+        end
+    )
 $$;
-comment on function delivery.planned_hash is 'Fingerprint of a payload without what only the card at the target can tell';
+comment on function delivery.planned_hash is 'Fingerprint of a payload without what only the card at the target, or the time of the call, can tell';

@@ -6,11 +6,13 @@ use crate::printer::Printer;
 use crate::stage::load::feed::Baseline;
 use crate::stage::load::{self, Options, Patience, Summary};
 use crate::{Result, target};
+use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
 Examples:
   wharf plan shop.yaml && wharf load shop.yaml
   wharf load shop.yaml --full                 compare everything first, not only what changed
+  wharf load shop.yaml --plan shop.plan.zst   exactly what that plan says, or nothing
   wharf --json load shop.yaml | jq .tally.sent
 
 Exit code 3: some records were refused (wharf rejects). Exit code 4: stopped early, or some orders wait for their
@@ -33,6 +35,9 @@ pub struct Args {
     /// Send even if that changes, empties or unsubscribes most of what the account holds
     #[arg(long)]
     allow_mass_change: bool,
+    /// Do exactly what a plan saved by `wharf plan --out` says; refuse if the shop or the account has moved since
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["full", "allow_mass_change"])]
+    plan: Option<PathBuf>,
 }
 
 /// Loads one pipeline as a run of its own.
@@ -42,7 +47,7 @@ pub struct Args {
 pub async fn run(global: &Global, args: Args) -> Result<Exit> {
     with_pipeline(global, &args.file.pipeline, "load", async |context, pipeline| {
         let target = target::registry::build(&pipeline.target, &pipeline.load)?;
-        let options = Options { full: args.full, allow_mass_change: args.allow_mass_change };
+        let options = Options { full: args.full, allow_mass_change: args.allow_mass_change, plan: args.plan.clone() };
         let patience = Patience::of(&pipeline, target.as_ref());
         let summary = load::load_as(&context, &pipeline, target, patience, &options).await?;
         global.printer.document(&summary)?;

@@ -6,12 +6,14 @@ use crate::stage::load::feed::Baseline;
 use crate::stage::plan::{self, Options, Record, Report};
 use crate::{Error, Kind, Result, target};
 use std::io::Write;
+use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
 Examples:
   wharf plan shop.yaml                       counts, calls and time
   wharf plan shop.yaml --full                compare everything, and check that no change was missed
   wharf plan shop.yaml --verbose | less      every record, every field, old -> new
+  wharf plan shop.yaml --out shop.plan.zst   save it: wharf load shop.yaml --plan shop.plan.zst does exactly that
   wharf --json plan shop.yaml | jq .tally.sent
   wharf --json --verbose plan shop.yaml      one JSON object a line: the records, then the counts
 
@@ -33,6 +35,10 @@ pub struct Args {
     /// Do not mind how much of what the account holds would change
     #[arg(long)]
     allow_mass_change: bool,
+    /// Save the plan for `wharf load --plan` (JSON lines; compressed if FILE ends in .zst). It holds personal data: only
+    /// you may read the file
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
 }
 
 /// Plans one pipeline; not a run, because nothing is done.
@@ -45,7 +51,7 @@ pub async fn run(global: &Global, args: Args) -> Result<Exit> {
     let printer = &global.printer;
     let in_lines = printer.is_json() && printer.is_verbose();
     with_database(global, async |db| {
-        let options = Options { full: args.full };
+        let options = Options { full: args.full, out: args.out.clone(), allow_mass_change: args.allow_mass_change };
         let see = |record: Record| {
             if in_lines {
                 write_json_line(&record)?;
@@ -61,6 +67,9 @@ pub async fn run(global: &Global, args: Args) -> Result<Exit> {
         } else {
             printer.document(&report)?;
             print(global, &report);
+        }
+        if let (Some(records), Some(path)) = (report.saved, &args.out) {
+            printer.note(format_args!("{records} records saved in {}; it holds personal data", path.display()));
         }
         if let Some(audit) = &report.audit {
             audit.check()?;

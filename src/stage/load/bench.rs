@@ -5,6 +5,7 @@
 //! load and a plan render by the same statements: a load over `delivery.pending`, a plan over a temporary copy of it to
 //! which the plan adds what a load would have written. Nothing here calls a target or writes a table that stays.
 
+use super::planned;
 use super::settings::Settings;
 use crate::store::Database;
 use crate::target::ContactState;
@@ -116,6 +117,19 @@ pub struct Rendered {
     pub code: Option<String>,
     /// Why it is rejected.
     pub reason: Option<String>,
+    /// What plans compare by, where that was asked for ([`Bench::with_hashes`]).
+    pub hashes: Option<Hashes>,
+}
+
+/// Fingerprints of a rendered record, equal for equal values however they are written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hashes {
+    /// Of what the ledger will say, without what only the card at the target can tell.
+    pub payload: Option<Uuid>,
+    /// Of what the ledger says now.
+    pub before: Option<Uuid>,
+    /// Of the request.
+    pub request: Option<Uuid>,
 }
 
 impl Rendered {
@@ -137,6 +151,8 @@ pub struct Bench {
     gone_from: i64,
     taken: i64,
     has_rfm: bool,
+    has_hashes: bool,
+    has_plan: bool,
 }
 
 impl Bench {
@@ -182,7 +198,39 @@ impl Bench {
             gone_from: i64::MAX,
             taken: 0,
             has_rfm: false,
+            has_hashes: false,
+            has_plan: false,
         })
+    }
+
+    /// Lets every record carry its fingerprints.
+    pub fn with_hashes(&mut self) {
+        self.has_hashes = true;
+    }
+
+    /// Keeps a load to the records of the plan in `pg_temp.deliver_plan`, and to what the plan says of them.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn keep_to_plan(&mut self) -> Result<()> {
+        self.with_hashes();
+        self.has_plan = true;
+        let row = self
+            .client
+            .query_one(
+                "select format(
+                    'create or replace temporary view deliver_pending as
+                     select pending.object, pending.key, pending.run_id
+                     from delivery.pending
+                     join pg_temp.deliver_plan_keys as planned
+                         on planned.object = pending.object and planned.key = pending.key
+                     where pending.target = %L and pending.pipeline = %L',
+                    $1::text, $2::text)",
+                &[&self.settings.target, &self.settings.pipeline],
+            )
+            .await?;
+        self.client.batch_execute(&row.get::<_, String>(0)).await?;
+        Ok(())
     }
 
     /// Its session, for a plan to fill `deliver_pending`.
@@ -262,7 +310,11 @@ impl Bench {
                 return Err(error.into());
             }
         }
-        self.render_contacts().await.map(Some)
+        let rendered = self.render_contacts().await?;
+        if self.has_plan {
+            planned::stay_true(&self.client, &rendered).await?;
+        }
+        Ok(Some(rendered))
     }
 
     /// The slice in hand, rendered with what has been seen at the target.
@@ -271,7 +323,7 @@ impl Bench {
     /// Those of the database.
     pub async fn render_contacts(&mut self) -> Result<Vec<Rendered>> {
         let transaction = self.client.build_transaction().read_only(true).start().await?;
-        let text = in_hand(self.contact_requests);
+        let text = in_hand(self.contact_requests, self.has_hashes, "rendered.before");
         let rows = transaction.query(&text, &[&self.settings.value]).await?;
         transaction.commit().await?;
         rows.iter().map(contact).collect()
@@ -307,10 +359,14 @@ impl Bench {
             return Ok(None);
         }
         let transaction = self.client.build_transaction().read_only(true).start().await?;
-        let text = format!("{}\norder by placed_at nulls last, key", in_hand(self.events));
+        let text =
+            format!("{}\norder by placed_at nulls last, key", in_hand(self.events, self.has_hashes, "null::jsonb"));
         let rows = transaction.query(&text, &[&self.settings.value]).await?;
         transaction.commit().await?;
         let mut rendered: Vec<Rendered> = rows.iter().map(event).collect::<Result<_>>()?;
+        if self.has_plan {
+            planned::stay_true(&self.client, &rendered).await?;
+        }
         // Orders that are no more have nothing to say.
         let found: std::collections::HashSet<Uuid> = rendered.iter().map(|row| row.key).collect();
         for row in self.client.query("select key, run_id from pg_temp.deliver_candidates", &[]).await? {
@@ -405,11 +461,35 @@ impl Bench {
     }
 }
 
-/// A file's rows with the run that made each candidate pending.
-fn in_hand(text: &str) -> String {
+/// A file's rows with the run that made each candidate pending, and their fingerprints where those are asked for.
+fn in_hand(text: &str, has_hashes: bool, before: &str) -> String {
+    let hashes = if has_hashes {
+        format!(
+            "delivery.planned_hash(rendered.payload) as payload_hash,
+             delivery.payload_hash({before}) as before_hash,
+             delivery.payload_hash(rendered.request) as request_hash,
+             true as has_hashes"
+        )
+    } else {
+        "null::uuid as payload_hash, null::uuid as before_hash, null::uuid as request_hash, false as has_hashes"
+            .to_owned()
+    };
     format!(
-        "select rendered.*, candidate.run_id from (\n{text}\n) as rendered join pg_temp.deliver_candidates as candidate using (key)"
+        "select rendered.*, candidate.run_id, {hashes}
+         from (\n{text}\n) as rendered
+         join pg_temp.deliver_candidates as candidate using (key)"
     )
+}
+
+fn hashes(row: &Row) -> Result<Option<Hashes>> {
+    if !row.try_get::<_, bool>("has_hashes")? {
+        return Ok(None);
+    }
+    Ok(Some(Hashes {
+        payload: row.try_get("payload_hash")?,
+        before: row.try_get("before_hash")?,
+        request: row.try_get("request_hash")?,
+    }))
 }
 
 fn contact(row: &Row) -> Result<Rendered> {
@@ -434,6 +514,7 @@ fn contact(row: &Row) -> Result<Rendered> {
         kept: row.try_get("kept")?,
         code: row.try_get("code")?,
         reason: row.try_get("reason")?,
+        hashes: hashes(row)?,
     })
 }
 
@@ -459,6 +540,7 @@ fn event(row: &Row) -> Result<Rendered> {
         kept: None,
         code: row.try_get("code")?,
         reason: row.try_get("reason")?,
+        hashes: hashes(row)?,
     })
 }
 
@@ -482,5 +564,6 @@ fn gone_order(key: Uuid, run_id: i64) -> Rendered {
         kept: None,
         code: Some("gone".to_owned()),
         reason: None,
+        hashes: None,
     }
 }

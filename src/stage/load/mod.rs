@@ -27,6 +27,7 @@ pub mod ledger;
 mod look_up;
 pub mod pace;
 mod pass;
+mod planned;
 mod send;
 pub mod settings;
 pub mod tally;
@@ -50,6 +51,7 @@ use crate::{Error, Kind, Result, sql};
 use serde::Serialize;
 use serde_json::json;
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -114,6 +116,8 @@ pub struct Options {
     pub full: bool,
     /// Let through what the guard would stop.
     pub allow_mass_change: bool,
+    /// Do exactly what this saved plan says, or nothing.
+    pub plan: Option<PathBuf>,
 }
 
 /// What a load did.
@@ -257,8 +261,14 @@ impl Load<'_> {
         failpoint::reach(Point::LoadAfterRecovery)?;
         let part = self.take_over(options).await?;
         failpoint::reach(Point::LoadAfterTakeover)?;
-        self.guard().await?;
         let mut bench = Bench::open(&self.context.db, self.settings, Purpose::Load).await?;
+        if let Some(path) = &options.plan {
+            // Whoever saved the plan has seen what it does.
+            planned::verify(self.context, self.settings, path).await?;
+            planned::prepare(&mut bench, &self.ledger, part.through, path).await?;
+        } else {
+            self.guard().await?;
+        }
 
         for round in 0..ROUNDS {
             self.has_more.store(false, Ordering::Relaxed);
@@ -279,7 +289,8 @@ impl Load<'_> {
         if self.has_more.load(Ordering::Relaxed) {
             self.count(|tally| Tally::add(&mut tally.waiting, "answers keep being lost", 1));
         }
-        if self.is_first_load() {
+        // A plan may leave some of the first backlog pending.
+        if self.is_first_load() && options.plan.is_none() {
             self.end_first_load().await?;
         }
         Ok(())

@@ -6,16 +6,19 @@
 //!
 //! - [`record`]: one record, and the fields in which it differs;
 //! - [`audit`]: everything compared, and whether the change feed would have led to all that differs;
-//! - [`estimate`]: how long it would take.
+//! - [`estimate`]: how long it would take;
+//! - [`file`]: the plan saved, for `wharf load --plan` to do exactly that.
 
 pub mod audit;
 pub mod estimate;
+pub mod file;
 pub mod record;
 
 pub use self::record::{Change, Record, changes};
 
 use self::audit::Audit;
 use self::estimate::Estimate;
+use self::file::{Header, Line, Origin, Writer, database_mark};
 use super::load::bench::{Bench, Object, Purpose, Rendered, Verdict};
 use super::load::feed::{Baseline, Part};
 use super::load::guard::{self, Toll};
@@ -30,6 +33,7 @@ use crate::{Error, Kind, Result};
 use jiff::Timestamp;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -38,6 +42,10 @@ use uuid::Uuid;
 pub struct Options {
     /// Compare everything with the ledger, not only what the feed names.
     pub full: bool,
+    /// Save the plan here, unless the guard would stop the load.
+    pub out: Option<PathBuf>,
+    /// Save it even then.
+    pub allow_mass_change: bool,
 }
 
 /// What a load would do.
@@ -75,6 +83,8 @@ pub struct Report {
     pub seconds: Option<f64>,
     /// The same with closed hours, and when it would be done; `None` without a rate.
     pub estimate: Option<Estimate>,
+    /// How many records were saved, if the plan was.
+    pub saved: Option<u64>,
 }
 
 /// Works out what a load of `pipeline` would do; every record is given to `see` as it is found.
@@ -121,6 +131,13 @@ pub async fn plan_as(
     drop(client);
     let mut bench = Bench::open(db, &settings, Purpose::Plan).await?;
     part.copy_for_plan(bench.client(), &settings).await?;
+    let mut writer = match &options.out {
+        Some(path) => {
+            bench.with_hashes();
+            Some(Writer::create(path)?)
+        }
+        None => None,
+    };
     let mut sums = Sums::new(target, &settings);
     sums.toll.held = guard::held(bench.client(), &settings).await?;
     let mut audit = if options.full { Some(Audit::begin(&bench, &settings).await?) } else { None };
@@ -141,6 +158,7 @@ pub async fn plan_as(
             }
             see(record)?;
         }
+        save(&mut writer, &rendered)?;
         meter.advance(count(rendered.len()));
     }
     meter.finish(format_args!("{contacts} looked at"));
@@ -155,6 +173,7 @@ pub async fn plan_as(
             audit.see(&bench, &settings, &rendered).await?;
         }
         rendered.iter().try_for_each(|record| see(Record::new(record)))?;
+        save(&mut writer, &rendered)?;
         meter.advance(count(rendered.len()));
     }
     meter.finish(format_args!("{orders} looked at"));
@@ -165,11 +184,11 @@ pub async fn plan_as(
     let (tally, toll, changed_fields) = sums.end();
     let calls = tally.all_calls();
     let estimate = Estimate::new(calls, &pipeline.load, part.first_load, Timestamp::now());
-    Ok(Report {
-        pipeline: settings.pipeline,
-        target: settings.target,
+    let mut report = Report {
+        pipeline: settings.pipeline.clone(),
+        target: settings.target.clone(),
         baseline: part.baseline,
-        changed_settings: part.changed_settings,
+        changed_settings: part.changed_settings.clone(),
         first_load: part.first_load,
         open_calls: u64::try_from(open_calls).unwrap_or(0),
         contacts,
@@ -182,6 +201,34 @@ pub async fn plan_as(
         calls,
         seconds: estimate.as_ref().map(|estimate| estimate.working),
         estimate,
+        saved: None,
+    };
+    if let Some(writer) = writer {
+        if !options.allow_mass_change {
+            report.toll.check(&pipeline.load.guard)?;
+        }
+        let origin = origin(bench.client(), &settings, &part).await?;
+        report.saved = Some(writer.finish(&Header::new(&report, origin)?)?);
+    }
+    Ok(report)
+}
+
+fn save(writer: &mut Option<Writer>, rendered: &[Rendered]) -> Result<()> {
+    let Some(writer) = writer else { return Ok(()) };
+    rendered.iter().filter_map(Line::new).try_for_each(|line| writer.add(&line))
+}
+
+async fn origin(client: &tokio_postgres::Client, settings: &Settings, part: &Part) -> Result<Origin> {
+    let last_batch = client
+        .query_one("select coalesce(max(batch_id), 0) from delivery.batches where target = $1", &[&settings.target])
+        .await?
+        .get(0);
+    Ok(Origin {
+        platform: settings.platform.clone(),
+        database: database_mark(client).await?,
+        settings: settings.hash.clone(),
+        feed: (part.after, part.through),
+        last_batch,
     })
 }
 

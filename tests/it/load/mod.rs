@@ -8,6 +8,7 @@ mod functions;
 mod guard;
 mod moves;
 mod program;
+mod saved;
 mod unhappy;
 
 use crate::support::canonical::{Shop, contact_id, order_id};

@@ -65,21 +65,32 @@ impl WholeWay {
 
     /// Reads everything there is at the shop, deletions included, and says what it means; sends nothing.
     pub async fn read_all(&self) {
+        self.try_read_all(true).await.unwrap();
+    }
+
+    /// The same, with a limit to deletions unless they are allowed; what was read means what it means however that ends.
+    pub async fn try_read_all(&self, allow_deletions: bool) -> wharf::Result<()> {
         let context = self.context("transform").await;
         let connection = &self.pipeline.sources[0];
         let source = source::registry::build(connection).unwrap();
-        let options = extract::Options { full: true, allow_deletions: true, ..Default::default() };
-        extract::run_with(&context, &self.pipeline, connection, source, &options).await.1.unwrap();
+        let options = extract::Options { full: true, allow_deletions, ..Default::default() };
+        let read = extract::run_with(&context, &self.pipeline, connection, source, &options).await.1;
         transform::run(&context, std::slice::from_ref(&connection.connection), false).await.unwrap();
         context.run.finish(Outcome::Done, None).await.unwrap();
+        read
     }
 
     /// Sends what is pending.
     pub async fn load(&self) -> Summary {
+        self.try_load().await.unwrap()
+    }
+
+    /// Sends what is pending, if nothing stops it.
+    pub async fn try_load(&self) -> wharf::Result<Summary> {
         let context = self.context("load").await;
         let target = target::registry::build(&self.pipeline.target, &self.pipeline.load).unwrap();
-        let loaded = load::load(&context, &self.pipeline, target).await.unwrap();
-        context.run.finish(Outcome::Done, None).await.unwrap();
+        let loaded = load::load(&context, &self.pipeline, target).await;
+        context.run.finish(Outcome::Done, loaded.as_ref().err()).await.unwrap();
         loaded
     }
 
