@@ -1,5 +1,5 @@
--- What a plan holds and nobody has queued becomes pending, as after comparing everything. $1 target account, $2 pipeline,
--- $3 the run to note, $4 the account's lease, $5 its number.
+-- What a plan holds and nobody has queued becomes pending, as after comparing everything. $1 target account,
+-- $2 pipeline, $3 the run to note, $4 the account's lease, $5 its number.
 insert into delivery.pending (target, pipeline, object, key, run_id)
 select
     $1::text,
