@@ -183,7 +183,7 @@ pub async fn load_as(
         operations: target.operations(),
         parallel: pipeline.load.parallel.map_or_else(|| target.parallel(), |calls| calls as usize).max(1),
         max_reject_share: pipeline.load.max_reject_share.unwrap_or(MAX_REJECT_SHARE),
-        limits: (!options.allow_mass_change).then_some(pipeline.load.guard),
+        limits: (!options.allow_mass_change && options.plan.is_none()).then_some(pipeline.load.guard),
         target,
         settings: &settings,
         ledger,
