@@ -189,6 +189,7 @@ pub async fn load_as(
         ledger,
         gate: Gate::new(pipeline.load.window.clone(), context.stop.clone()),
         patience,
+        is_planned: options.plan.is_some(),
         first_load: AtomicBool::new(false),
         has_more: AtomicBool::new(false),
         wait_until: Mutex::new(Instant::now() + patience.appear),
@@ -238,6 +239,8 @@ struct Load<'a> {
     ledger: Ledger<'a>,
     gate: Gate,
     patience: Patience,
+    /// Whether it keeps to a saved plan.
+    is_planned: bool,
     first_load: AtomicBool,
     /// Whether a look-up has made something pending again that was done with.
     has_more: AtomicBool,
@@ -273,7 +276,8 @@ impl Load<'_> {
         for round in 0..ROUNDS {
             self.has_more.store(false, Ordering::Relaxed);
             lock(&self.tally).waiting.clear();
-            if self.has_backfill().await? {
+            // A plan was made in one pass, and what becomes of an order depends on the contacts before it.
+            if !self.is_planned && self.has_backfill().await? {
                 self.go_through(&mut bench, Share::Changed, round).await?;
             }
             if round == 0 {
@@ -290,7 +294,7 @@ impl Load<'_> {
             self.count(|tally| Tally::add(&mut tally.waiting, "answers keep being lost", 1));
         }
         // A plan may leave some of the first backlog pending.
-        if self.is_first_load() && options.plan.is_none() {
+        if self.is_first_load() && !self.is_planned {
             self.end_first_load().await?;
         }
         Ok(())

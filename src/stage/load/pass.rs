@@ -66,7 +66,8 @@ impl Load<'_> {
         loop {
             let Ok(permit) = ahead.acquire().await else { return Ok(()) };
             permit.forget();
-            if share == Share::Rest {
+            // A saved plan is the whole of what is sent until it is done.
+            if share == Share::Rest && !self.is_planned {
                 if others_at.elapsed() >= LOOK_FOR_OTHERS {
                     if self.is_wanted().await? {
                         if !land(&sender, true).await {

@@ -285,7 +285,7 @@ pub struct Origin {
 pub async fn database_mark(client: &tokio_postgres::Client) -> Result<String> {
     let row = client
         .query_one(
-            "select encode(sha256(convert_to('plan ' || value, 'UTF8')), 'hex')
+            "select encode(sha256(convert_to('plan ' || current_database() || ' ' || value, 'UTF8')), 'hex')
              from ops.settings where name = 'identity_salt'",
             &[],
         )
