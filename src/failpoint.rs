@@ -125,11 +125,11 @@ named! {
 named! {
     /// A mistake made on purpose while it is planted.
     Bug {
-        /// Extract commits the position after a page before it commits the page.
+        /// Extract commits the position after a page without the page, as a death between two transactions would.
         CursorBeforePage = "bug/cursor-before-page",
         /// Extract does not mark what a full list does not hold any more.
         ForgetDelete = "bug/forget-delete",
-        /// A staging row that changed is never mapped.
+        /// An order that changed in staging is never mapped.
         DropBeforeMap = "bug/drop-before-map",
         /// The intent of a call that the target does not deduplicate is not written.
         SkipIntent = "bug/skip-intent",
@@ -141,8 +141,6 @@ named! {
         LiftOptOut = "bug/lift-opt-out",
         /// Events go newest first.
         NewestFirst = "bug/newest-first",
-        /// Events do not wait for their contact.
-        EventsBeforeContacts = "bug/events-before-contacts",
         /// No call waits for its turn.
         IgnoreLimit = "bug/ignore-limit",
         /// The archive's root names snapshots that are not published yet.

@@ -5,7 +5,8 @@
 -- Here the consent flags are decided (CTE `flags`), after the table in section 5.1 of the sheet:
 --
 --   given      forceOptIn, once per statement; only a later statement lifts an opt-out that we sent, and an opt-out
---              found on the card is kept unless the shop's statement is later than the card's last change (`kept`)
+--              found on the card is kept unless the shop's statement is later than the card's last change (`kept`),
+--              also where we made the card: it does not tell why, or how often, somebody was opted out there
 --   withdrawn  forceOptOut, once per statement
 --   unknown    neither: an existing card stays as it is, a new one is opted out by the platform
 --
@@ -126,25 +127,22 @@ wishes as materialized (
         state = 'opt_in'
         and (sent_state is null or sent_state = 'unknown' or coalesce(stated_at > sent_stated_at, false)) as wants_in,
         state = 'opt_out'
-        and (sent_state is distinct from 'opt_out' or stated_at is distinct from sent_stated_at) as wants_out,
-        -- Our own opt-out, and a card that we made without a statement, need no question: we know why they are opted
-        -- out.
-        sent_state is null or sent_state = 'opt_in' as may_be_opted_out_there
+        and (sent_state is distinct from 'opt_out' or stated_at is distinct from sent_stated_at) as wants_out
     from statements
 ),
 flags as (
     select
         key,
         channel,
-        wants_in and may_be_opted_out_there as needs_check,
+        -- Whatever we sent before: the person may have subscribed and left at the account itself since.
+        wants_in as needs_check,
         wants_in and not is_kept as force_in,
         wants_out as force_out,
         wants_in and is_kept as kept
     from wishes
     cross join lateral (
         select
-            may_be_opted_out_there
-            and coalesce(is_opted_out_there, false)
+            coalesce(is_opted_out_there, false)
             and not coalesce(stated_at > modified_at, false) as is_kept
     ) as guard
 ),

@@ -199,6 +199,11 @@ impl Account {
         self.cards.get(number as usize).filter(|card| !card.gone).map(|_| number)
     }
 
+    /// All cards in the order of their numbers, deleted ones included.
+    pub fn all_cards(&self) -> &[Card] {
+        &self.cards
+    }
+
     /// A card by its number.
     pub fn card(&self, number: u32) -> &Card {
         &self.cards[number as usize]

@@ -3,7 +3,7 @@
 
 use super::shop::{Entity, Shop, merge, set_date};
 use super::site::Site;
-use super::writes::stamp_status;
+use super::writes::{self, stamp_status};
 use crate::sandbox::stock::chance::{Chance, Subject};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -241,12 +241,15 @@ fn meta(row: &Value, key: &str) -> Value {
 /// - `{"vanish": {"entity": "orders", "id": 1}}`: one row without a trace;
 /// - `{"raw": {"entity": "orders", "id": 1, "text": "…", "class": "processing"}}`: a row that is answered as it is, JSON
 ///   or not, at the place of this id;
+/// - `{"create": {"entity": "orders", "fields": {…}}}`, `{"update": {"entity": "orders", "id": 1, "fields": {…}}}`,
+///   `{"delete": {"entity": "customers", "id": 1, "force": true}}`: what the shop's own API does with such a call, for
+///   changes while every call fails;
 /// - `{"advance_seconds": 3600}`: the shop's clock.
 ///
 /// # Errors
 /// A sentence that says what is wrong with the request.
 pub fn change(shop: &mut Shop, site: &Site, request: &Value) -> Result<Value, String> {
-    let known = "`share`, `edit`, `vanish`, `raw` or `advance_seconds`";
+    let known = "`share`, `edit`, `vanish`, `raw`, `create`, `update`, `delete` or `advance_seconds`";
     if let Some(share) = request.get("share") {
         let share = share.as_f64().filter(|share| (0.0..=1.0).contains(share));
         let share = share.ok_or("`share` is a number from 0 to 1")?;
@@ -259,19 +262,28 @@ pub fn change(shop: &mut Shop, site: &Site, request: &Value) -> Result<Value, St
         shop.advance(seconds.ok_or("`advance_seconds` is a whole number")?);
         return Ok(json!({ "now": Site::gmt(shop.now()) }));
     }
-    let (verb, wanted) = ["edit", "vanish", "raw"]
+    let (verb, wanted) = ["edit", "vanish", "raw", "create", "update", "delete"]
         .into_iter()
         .find_map(|verb| request.get(verb).map(|wanted| (verb, wanted)))
         .ok_or(format!("nothing to change: give {known}"))?;
     let name = wanted.get("entity").and_then(Value::as_str).unwrap_or_default();
     let entity = Entity::named(name).ok_or(format!("`{name}` is no list; there are {}", names()))?;
+    let nothing = Map::new();
+    let fields = wanted.get("fields").and_then(Value::as_object).unwrap_or(&nothing);
+    let refused = |error: super::answers::WpError| error.body().to_string();
+    if verb == "create" {
+        return writes::create(shop, site, entity, 0, fields, true).map_err(refused);
+    }
     let id = wanted.get("id").and_then(Value::as_u64).ok_or("`id` is a whole number")?;
     match verb {
+        "update" => writes::update(shop, site, entity, id, fields, true).map_err(refused),
+        "delete" => {
+            let force = wanted.get("force").and_then(Value::as_bool).unwrap_or(false);
+            writes::delete(shop, site, entity, id, force).map_err(refused)
+        }
         "edit" => {
             let mut row = shop.read(entity, id).ok_or(format!("there is no {id} in {name}"))?;
-            if let Some(fields) = wanted.get("fields").and_then(Value::as_object) {
-                merge(&mut row, fields, &["id"]);
-            }
+            merge(&mut row, fields, &["id"]);
             for (key, value) in wanted.get("meta").and_then(Value::as_object).into_iter().flatten() {
                 shop.set_meta(&mut row, key, value);
             }

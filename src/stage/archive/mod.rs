@@ -37,7 +37,7 @@ pub use writer::Limits;
 
 use crate::config::pipeline::{Archive, ArchiveEvery};
 use crate::error::{Error, Kind, Result};
-use crate::failpoint::{self, Point};
+use crate::failpoint::{self, Bug, Point};
 use crate::progress::Meter;
 use crate::sql;
 use crate::stage::Context;
@@ -48,7 +48,6 @@ use futures::StreamExt;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use place::{Draft, Place};
-use std::collections::BTreeMap;
 use std::pin::pin;
 use tokio_postgres::binary_copy::BinaryCopyOutStream;
 use tokio_postgres::types::Type;
@@ -295,29 +294,16 @@ impl Work<'_> {
     /// Publishes what was written, then says at the root what is current.
     async fn publish(&self, entities: Vec<EntityReport>) -> Result<ArchiveReport> {
         failpoint::reach(Point::ArchiveBeforePublish)?;
-        let snapshot = self.draft.snapshot();
-        let mut current = BTreeMap::new();
-        for EntityReport { entity, outcome } in &entities {
-            let shown_by = match outcome {
-                Outcome::Written { .. } => {
-                    self.draft.publish(entity).await?;
-                    failpoint::reach(Point::ArchiveBetweenPublishes)?;
-                    snapshot
-                }
-                Outcome::Unchanged { since } => since,
-            };
-            current.insert(entity.clone(), shown_by.to_owned());
+        let latest = self.page(&entities);
+        if failpoint::is_planted(Bug::LatestBeforePublish) {
+            self.place.put_latest(&latest).await?;
         }
-        let latest = Latest {
-            format: manifest::FORMAT,
-            taken_at: self.frame.taken_at,
-            snapshot: snapshot.to_owned(),
-            run_id: self.ctx.run.id,
-            last_run: self.frame.last_run,
-            watermark: self.frame.watermark,
-            database: self.frame.database.clone(),
-            entities: current,
-        };
+        for EntityReport { entity, outcome } in &entities {
+            if let Outcome::Written { .. } = outcome {
+                self.draft.publish(entity).await?;
+                failpoint::reach(Point::ArchiveBetweenPublishes)?;
+            }
+        }
         // A run that wrote nothing has nothing to show that an earlier page does not.
         if entities.iter().any(|entity| matches!(entity.outcome, Outcome::Written { .. })) {
             self.place.put_page(&latest).await?;
@@ -325,7 +311,7 @@ impl Work<'_> {
         failpoint::reach(Point::ArchiveBeforeLatest)?;
         self.place.put_latest(&latest).await?;
         failpoint::reach(Point::ArchiveAfterLatest)?;
-        let (place, snapshot_name) = (self.place.identity(), snapshot.to_owned());
+        let (place, snapshot_name) = (self.place.identity(), latest.snapshot.clone());
         let client = self.ctx.db.client().await?;
         client
             .execute(
@@ -335,10 +321,29 @@ impl Work<'_> {
             .await?;
         Ok(ArchiveReport {
             place: self.place.shown().to_owned(),
-            snapshot: Some(snapshot.to_owned()),
+            snapshot: Some(latest.snapshot),
             not_due: None,
             entities,
         })
+    }
+
+    /// What the root says when all is published.
+    fn page(&self, entities: &[EntityReport]) -> Latest {
+        let snapshot = self.draft.snapshot();
+        let shown_by = |report: &EntityReport| match &report.outcome {
+            Outcome::Written { .. } => (report.entity.clone(), snapshot.to_owned()),
+            Outcome::Unchanged { since } => (report.entity.clone(), since.clone()),
+        };
+        Latest {
+            format: manifest::FORMAT,
+            taken_at: self.frame.taken_at,
+            snapshot: snapshot.to_owned(),
+            run_id: self.ctx.run.id,
+            last_run: self.frame.last_run,
+            watermark: self.frame.watermark,
+            database: self.frame.database.clone(),
+            entities: entities.iter().map(shown_by).collect(),
+        }
     }
 }
 

@@ -8,7 +8,7 @@
 
 use crate::config::pipeline::Connection;
 use crate::error::Kind;
-use crate::failpoint::{self, Point};
+use crate::failpoint::{self, Bug, Point};
 use crate::progress::Meter;
 use crate::source::{Deletions, Source, StreamSpec, Walk};
 use crate::stage::Context;
@@ -292,7 +292,9 @@ impl StreamWalker<'_> {
                 after.note_change(record.updated_at, now);
             }
             let keys = (after.walk == Walk::NewestUntilKnown).then(|| batch.distinct_keys());
-            counts.landed += self.reading.landing.land(&tx, batch).await?;
+            if !failpoint::is_planted(Bug::CursorBeforePage) {
+                counts.landed += self.reading.landing.land(&tx, batch).await?;
+            }
             if let Some(keys) = keys {
                 let known = self.reading.keys.known_before(&tx, &keys, after.started_run).await?;
                 after.page_records += keys.len() as u64;
@@ -361,7 +363,7 @@ impl StreamWalker<'_> {
                 // A page may have been given twice instead of another; the next walk will tell.
                 counts.incomplete += missing;
                 self.meter.note(&format!("{missing} records of the list were not given; none is marked deleted"));
-            } else if guarded.is_ok() && comparison.unseen > 0 {
+            } else if guarded.is_ok() && comparison.unseen > 0 && !failpoint::is_planted(Bug::ForgetDelete) {
                 counts.deleted += self.reading.keys.mark_unseen(&tx).await?;
             }
             if guarded.is_ok() && state.walk == Walk::Keys {

@@ -5,6 +5,7 @@ use super::bench::{Bench, Object, Rendered};
 use super::ledger::Refusal;
 use super::tally::Tally;
 use crate::Result;
+use crate::failpoint::{self, Bug};
 use futures::StreamExt;
 use std::collections::{HashMap, HashSet};
 use std::sync::PoisonError;
@@ -21,7 +22,11 @@ impl Load<'_> {
         let Some(rendered) = bench.next_events().await? else { return Ok(None) };
         self.gate.check()?;
         let to_send = self.settle_unsent(Object::Order, rendered).await?;
-        self.with_contact_there(to_send).await.map(Some)
+        let mut to_send = self.with_contact_there(to_send).await?;
+        if failpoint::is_planted(Bug::NewestFirst) {
+            to_send.reverse();
+        }
+        Ok(Some(to_send))
     }
 
     /// Sees to it that the contacts of events are at the target; gives the events that can go.

@@ -6,7 +6,7 @@
 
 use super::bench::{Object, Rendered};
 use super::settings::Settings;
-use crate::failpoint::{self, Point};
+use crate::failpoint::{self, Bug, Point};
 use crate::store::Database;
 use crate::store::lease::Lease;
 use crate::target::{Item, Operation};
@@ -178,7 +178,7 @@ impl Ledger<'_> {
         )
         .await?
         .get(0);
-        if !operation.idempotent {
+        if !operation.idempotent && !failpoint::is_planted(Bug::SkipIntent) {
             let objects: Vec<&str> = records.iter().map(|record| record.object.as_str()).collect();
             let contacts: Vec<Uuid> = records.iter().map(|record| record.contact_id).collect();
             let payloads: Vec<Value> = records.iter().map(sending_payload).collect();
@@ -190,6 +190,10 @@ impl Ledger<'_> {
                 &[&self.settings.target, &batch, &self.run_id, &objects, &keys, &contacts, &payloads],
             )
             .await?;
+        }
+        if failpoint::is_planted(Bug::AcknowledgeBeforeCall) {
+            let too_early = "update delivery.ledger set state = 'acknowledged' where batch_id = $1";
+            GenericClient::execute(transaction, too_early, &[&batch]).await?;
         }
         Ok(batch)
     }

@@ -11,7 +11,7 @@
 mod feed;
 mod readings;
 
-use crate::failpoint::{self, Point};
+use crate::failpoint::{self, Bug, Point};
 use crate::stage::Context;
 use crate::store::Lease;
 use crate::{Error, Kind, Result, sql};
@@ -135,6 +135,10 @@ async fn transform(ctx: &Context, lease: &Lease, run_id: i64, connection: &str, 
     let meter = ctx.progress.meter(format!("transform {connection}"), Some(STEPS.len() as u64 + 1));
 
     run_file(&transaction, "canonical/00_open.sql").await?;
+    if failpoint::is_planted(Bug::DropBeforeMap) {
+        let drop_one = "delete from changed_orders where source_key = (select min(source_key) from changed_orders)";
+        transaction.batch_execute(drop_one).await?;
+    }
     let mapped: i64 = transaction.query_one(sql::file("canonical/mapped_rows.sql")?, &[]).await?.get(0);
     readings::phones(&transaction, &platform, &ctx.stop).await?;
     readings::texts(&transaction, &platform, &ctx.stop).await?;

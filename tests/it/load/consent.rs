@@ -20,10 +20,8 @@ fn expected(shop: Statement, sent: Option<Statement>, card: Option<(bool, usize)
         ("unknown", _) => (false, false, false),
         ("opt_out", Some(("opt_out", sent_at))) => (false, at != sent_at, false),
         ("opt_out", _) => (false, true, false),
-        (_, Some(("opt_out", sent_at))) => (at > sent_at, false, false),
-        (_, Some(("unknown", _))) => (true, false, false),
         (_, sent) => {
-            let is_news = sent.is_none_or(|(_, sent_at)| at > sent_at);
+            let is_news = sent.is_none_or(|(state, sent_at)| state == "unknown" || at > sent_at);
             let is_withdrawn_since = card.is_some_and(|(opted_out, changed)| opted_out && at <= Some(changed));
             (is_news && !is_withdrawn_since, false, is_news && is_withdrawn_since)
         }
@@ -148,6 +146,31 @@ async fn an_opt_out_that_was_kept_stays_kept_until_a_later_statement() {
     shop.load().await;
     assert!(!shop.target.state(|state| state.cards["a@shop.example"].email_opted_out));
     assert!(shop.rejects().await.is_empty());
+}
+
+#[tokio::test]
+async fn who_subscribed_and_left_at_the_target_is_not_opted_in_by_an_older_statement() {
+    for sent in ["unknown", "opt_out"] {
+        let shop = Shop::new(json!({"contacts": {"consent": "all"}})).await;
+        shop.contact("a@shop.example", json!({"email_consent": sent, "email_consent_at": "2024-01-01T00:00:00Z"}))
+            .await;
+        shop.load().await;
+        // Subscribed by a form of the target, and left again by its own link.
+        shop.target.state(|state| {
+            let card = state.cards.get_mut("a@shop.example").unwrap();
+            card.email_opted_out = true;
+            card.modified_at = Some("2024-06-01T00:00:00Z".parse().unwrap());
+        });
+        // The shop's statement was always there, and is read only now.
+        shop.contact("a@shop.example", json!({"email_consent": "opt_in", "email_consent_at": "2024-02-01T00:00:00Z"}))
+            .await;
+        assert_eq!(shop.load().await.opt_outs_kept, 1, "after {sent}");
+        assert!(shop.target.state(|state| state.cards["a@shop.example"].email_opted_out), "after {sent}");
+        let later = json!({"email_consent": "opt_in", "email_consent_at": Timestamp::now().to_string()});
+        shop.contact("a@shop.example", later).await;
+        shop.load().await;
+        assert!(!shop.target.state(|state| state.cards["a@shop.example"].email_opted_out), "after {sent}");
+    }
 }
 
 #[tokio::test]

@@ -2,13 +2,17 @@
 
 pub mod canonical;
 pub mod convert;
+pub mod cutter;
 pub mod fake_shop;
 pub mod fake_target;
 pub mod home;
+pub mod invariants;
+pub mod naive;
 pub mod pipeline;
 pub mod postgres;
 pub mod shop;
 pub mod staged;
 pub mod web;
+pub mod world;
 
 pub use postgres::{TestDatabase, database};

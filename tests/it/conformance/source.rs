@@ -1,0 +1,285 @@
+//! The checks of a shop platform.
+
+use super::{Failures, HANGS, ensure, shown, within, without_secrets};
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+use wharf::config::pipeline::Connection;
+use wharf::sandbox::{Fault, FaultKind, Sandbox};
+use wharf::source::{Next, PageRequest, Source, StreamSpec, Walk};
+use wharf::{Error, Kind, Result};
+
+/// A shop platform as the battery needs to know it.
+#[derive(Clone)]
+pub struct SourceCase {
+    pub platform: &'static str,
+    /// A small shop.
+    pub start: fn() -> BoxFuture<'static, Sandbox>,
+    /// A connection to it, with a page size that makes `stream` at least four pages long.
+    pub connection: fn(&Sandbox) -> Value,
+    pub build: fn(&Connection) -> Result<Arc<dyn Source>>,
+    /// A stream that is walked, and the path of its calls.
+    pub stream: &'static str,
+    pub path: &'static str,
+    /// The most records of a page.
+    pub page_size: usize,
+    /// Keys of the connection that hold secrets, and what wrong values of them look like.
+    pub secrets: &'static [(&'static str, &'static str)],
+    /// Methods that change nothing.
+    pub reading: &'static [&'static str],
+    /// Status, body, and what it means.
+    pub errors: &'static [(u16, &'static str, Kind)],
+}
+
+type Check = for<'a> fn(&'a SourceCase) -> BoxFuture<'a, std::result::Result<(), String>>;
+
+/// All checks.
+pub const CHECKS: &[(&str, Check)] = &[
+    ("unknown keys are refused by name", |case| Box::pin(unknown_keys(case))),
+    ("secrets never show", |case| Box::pin(secrets(case))),
+    ("a page holds no more than it should", |case| Box::pin(page_sizes(case))),
+    ("a walk resumed from any bookmark loses and repeats nothing", |case| Box::pin(bookmarks(case))),
+    ("errors mean what they should", |case| Box::pin(errors(case))),
+    ("Retry-After is obeyed in every form", |case| Box::pin(retry_after(case))),
+    ("the rate is kept", |case| Box::pin(rate(case))),
+    ("the health check changes nothing", |case| Box::pin(health(case))),
+    ("odd answers are errors and no panic", |case| Box::pin(odd_answers(case))),
+    ("a walk that is dropped asks no further", |case| Box::pin(cancellation(case))),
+];
+
+/// Runs all checks, some at a time.
+pub async fn run(case: &SourceCase) -> Failures {
+    let mut failures = Failures::new();
+    let outcomes: Vec<_> = futures::stream::iter(CHECKS)
+        .map(|(name, check)| async move { (*name, check(case).await) })
+        .buffered(4)
+        .collect()
+        .await;
+    for (name, outcome) in outcomes {
+        if let Err(what) = outcome {
+            failures.push((name, what));
+        }
+    }
+    failures
+}
+
+struct Opened {
+    sandbox: Sandbox,
+    source: Arc<dyn Source>,
+    stream: StreamSpec,
+}
+
+async fn open(case: &SourceCase, more: Value) -> Opened {
+    let sandbox = (case.start)().await;
+    let source = (case.build)(&connection(case, &sandbox, more)).unwrap();
+    source.prepare().await.unwrap();
+    let stream = source.streams().into_iter().find(|stream| stream.name == case.stream).unwrap();
+    sandbox.requests().clear();
+    Opened { sandbox, source, stream }
+}
+
+fn connection(case: &SourceCase, sandbox: &Sandbox, more: Value) -> Connection {
+    let mut value = (case.connection)(sandbox);
+    value.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    serde_json::from_value(value).unwrap()
+}
+
+impl Opened {
+    /// One page to its end: the keys of its records and what follows.
+    async fn page(&self, position: &Value) -> Result<(Vec<String>, Next)> {
+        let request = PageRequest { stream: &self.stream, walk: &Walk::Everything, parent: None, position };
+        let mut page = self.source.page(&request).await?;
+        let mut keys = Vec::new();
+        while let Some(record) = page.records.next().await {
+            let identity = self.source.identify(&self.stream, &record?);
+            keys.push(identity.map_err(|reason| Error::new(Kind::Protocol, reason))?.key);
+        }
+        let next = self.source.next(&request, &page.meta, keys.len())?;
+        Ok((keys, next))
+    }
+
+    /// From a position to the end: the pages with the position each was asked at.
+    async fn walk(&self, mut position: Value) -> Result<Vec<(Value, Vec<String>)>> {
+        let mut pages = Vec::new();
+        loop {
+            let (keys, next) = self.page(&position).await?;
+            pages.push((position.clone(), keys));
+            match next {
+                Next::Page(next) => position = next,
+                Next::End => return Ok(pages),
+            }
+        }
+    }
+}
+
+async fn unknown_keys(case: &SourceCase) -> std::result::Result<(), String> {
+    let sandbox = (case.start)().await;
+    match (case.build)(&connection(case, &sandbox, json!({"unheard_of": 1}))) {
+        Ok(_) => Err("a key that the platform does not have was taken".to_owned()),
+        Err(error) => ensure(error.kind() == Kind::PipelineFile && error.to_string().contains("unheard_of"), || {
+            format!("the key is not named: {error}")
+        }),
+    }
+}
+
+async fn secrets(case: &SourceCase) -> std::result::Result<(), String> {
+    let sandbox = (case.start)().await;
+    let wrong: Value = case.secrets.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
+    let source = (case.build)(&connection(case, &sandbox, wrong)).unwrap();
+    let secrets: Vec<String> = case.secrets.iter().map(|(_, value)| (*value).to_owned()).collect();
+    let findings = serde_json::to_string(&source.check().await).unwrap();
+    without_secrets(&findings, &secrets)?;
+    without_secrets(&source.map_settings().to_string(), &secrets)?;
+    let stream = source.streams().into_iter().find(|stream| stream.name == case.stream).unwrap();
+    // Some answers repeat what they were asked with.
+    for status in [400, 401, 403] {
+        let body = json!({"code": "bad", "message": secrets}).to_string();
+        sandbox.fault(Fault::new(FaultKind::Status, case.path).status(status, body).times(0));
+        let request = PageRequest { stream: &stream, walk: &Walk::Everything, parent: None, position: &Value::Null };
+        match source.page(&request).await {
+            Ok(_) => return Err(format!("{status} was taken for an answer")),
+            Err(error) => without_secrets(&shown(&error), &secrets)?,
+        }
+        sandbox.clear_faults();
+    }
+    Ok(())
+}
+
+async fn page_sizes(case: &SourceCase) -> std::result::Result<(), String> {
+    let opened = open(case, json!({})).await;
+    let pages = opened.walk(Value::Null).await.map_err(|error| shown(&error))?;
+    ensure(pages.len() >= 4, || format!("{} pages are too few to say anything", pages.len()))?;
+    let largest = pages.iter().map(|(_, keys)| keys.len()).max().unwrap_or(0);
+    ensure(largest <= case.page_size, || format!("a page held {largest} records"))
+}
+
+async fn bookmarks(case: &SourceCase) -> std::result::Result<(), String> {
+    let opened = open(case, json!({})).await;
+    let pages = opened.walk(Value::Null).await.map_err(|error| shown(&error))?;
+    let all: Vec<&String> = pages.iter().flat_map(|(_, keys)| keys).collect();
+    let distinct: BTreeSet<&String> = all.iter().copied().collect();
+    ensure(distinct.len() == all.len(), || "a quiet list gave a record twice".to_owned())?;
+    for (at, (position, _)) in pages.iter().enumerate() {
+        let again = opened.walk(position.clone()).await.map_err(|error| shown(&error))?;
+        let rest: Vec<&String> = pages[at..].iter().flat_map(|(_, keys)| keys).collect();
+        let found: Vec<&String> = again.iter().flat_map(|(_, keys)| keys).collect();
+        ensure(rest == found, || format!("from bookmark {at}: {} records instead of {}", found.len(), rest.len()))?;
+    }
+    Ok(())
+}
+
+async fn errors(case: &SourceCase) -> std::result::Result<(), String> {
+    let opened = open(case, json!({})).await;
+    for (status, body, kind) in case.errors {
+        opened
+            .sandbox
+            .fault(Fault::new(FaultKind::Status, case.path).status(*status, *body).times(0).retry_after("1000"));
+        let outcome = opened.page(&Value::Null).await;
+        opened.sandbox.clear_faults();
+        let found = outcome.err().map(|error| error.kind());
+        ensure(found == Some(*kind), || format!("{status} {body} is {found:?} instead of {kind:?}"))?;
+        if *status == 429 {
+            return Ok(());
+        }
+    }
+    Err("the table of errors does not end with 429".to_owned())
+}
+
+async fn retry_after(case: &SourceCase) -> std::result::Result<(), String> {
+    for (value, least) in [(Some("1"), 900_000), (Some("date:2"), 900_000), (Some("soon"), 0), (None, 0)] {
+        let opened = open(case, json!({})).await;
+        let fault = Fault::new(FaultKind::Throttle, case.path);
+        opened.sandbox.fault(value.map_or(fault.clone(), |value| fault.retry_after(value)));
+        let outcome = tokio::time::timeout(Duration::from_secs(60), opened.page(&Value::Null)).await;
+        let Ok(outcome) = outcome else { return Err(format!("{value:?} is waited for too long")) };
+        outcome.map_err(|error| format!("{value:?}: {}", shown(&error)))?;
+        let times: Vec<u64> =
+            opened.sandbox.requests().calls(case.platform, case.path).iter().map(|call| call.at_micros).collect();
+        let waited = times[1] - times[0];
+        ensure(waited >= least, || format!("{value:?}: asked again after {waited} µs"))?;
+    }
+    let opened = open(case, json!({})).await;
+    opened.sandbox.fault(Fault::new(FaultKind::Throttle, case.path).times(0).retry_after("99999999"));
+    match tokio::time::timeout(Duration::from_secs(30), opened.page(&Value::Null)).await {
+        Ok(Err(error)) => ensure(error.kind() == Kind::Throttled, || format!("an absurd wait is {}", shown(&error))),
+        _ => Err("an absurd wait is waited for, or not obeyed".to_owned()),
+    }
+}
+
+async fn rate(case: &SourceCase) -> std::result::Result<(), String> {
+    let opened = open(case, json!({"rate": "8/s"})).await;
+    // Calls of the opening were counted by the limit and forgotten by the log: they only make it stricter.
+    for _ in 0..20 {
+        opened.page(&Value::Null).await.map_err(|error| shown(&error))?;
+    }
+    within(&opened.sandbox, case.platform, 8)
+}
+
+async fn health(case: &SourceCase) -> std::result::Result<(), String> {
+    let opened = open(case, json!({})).await;
+    let state = |opened: &Opened| {
+        opened.sandbox.platforms().find(|(one, _)| one.name() == case.platform).map(|(one, _)| one.state())
+    };
+    let before = state(&opened);
+    let findings = opened.source.check().await;
+    ensure(!findings.is_empty() && findings.iter().all(|finding| finding.ok), || format!("{findings:?}"))?;
+    let calls = opened.sandbox.requests().calls(case.platform, "");
+    let writing = calls.iter().find(|call| !case.reading.contains(&call.method.as_str()));
+    ensure(writing.is_none(), || format!("{writing:?} may change something"))?;
+    let clockless = |state: Option<Value>| {
+        state.map(|mut state| {
+            state.as_object_mut().map(|state| state.remove("now"));
+            state
+        })
+    };
+    let (before, after) = (clockless(before), clockless(state(&opened)));
+    ensure(before == after, || format!("{before:?} became {after:?}"))
+}
+
+async fn odd_answers(case: &SourceCase) -> std::result::Result<(), String> {
+    let huge = format!("[{}", "{\"id\": 1},".repeat(400_000));
+    let bodies = ["", "null", "{}", "[", "[1, \"a\", null]", "<html></html>", "\u{0}\u{1}", "[[[[[[", huge.as_str()];
+    let kinds = [FaultKind::Html, FaultKind::TruncatedJson, FaultKind::Cut];
+    let mut faults: Vec<(String, Fault)> = Vec::new();
+    for body in bodies {
+        let fault = Fault::new(FaultKind::Status, case.path).status(200, body);
+        faults.push((body[..body.len().min(20)].to_owned(), fault));
+    }
+    for kind in kinds {
+        faults.push((format!("{kind:?}"), Fault::new(kind, case.path)));
+    }
+    // Side by side: what may be repeated is repeated, with waits between.
+    let mut checks: Vec<BoxFuture<'_, std::result::Result<(), String>>> = Vec::new();
+    for (what, fault) in faults {
+        checks.push(Box::pin(async move {
+            let opened = open(case, json!({})).await;
+            opened.sandbox.fault(fault.times(0));
+            outcome_without_panic(opened, &what).await
+        }));
+    }
+    let outcomes: Vec<_> = futures::stream::iter(checks).buffered(6).collect().await;
+    outcomes.into_iter().collect()
+}
+
+/// An answer that is none may be an error or, where it is a list without records, empty; never records, never a panic.
+async fn outcome_without_panic(opened: Opened, what: &str) -> std::result::Result<(), String> {
+    let task = tokio::spawn(async move { opened.page(&Value::Null).await });
+    let outcome = tokio::time::timeout(HANGS, task).await.map_err(|_| format!("{what} hangs"))?;
+    outcome.map(drop).map_err(|_| format!("{what} made it panic"))
+}
+
+async fn cancellation(case: &SourceCase) -> std::result::Result<(), String> {
+    let opened = open(case, json!({})).await;
+    let request = PageRequest { stream: &opened.stream, walk: &Walk::Everything, parent: None, position: &Value::Null };
+    let mut page = opened.source.page(&request).await.map_err(|error| shown(&error))?;
+    let _ = page.records.next().await;
+    drop(page);
+    let calls = opened.sandbox.requests().calls(case.platform, "").len();
+    // The next page is asked for by nobody but the caller.
+    opened.page(&Value::Null).await.map_err(|error| shown(&error))?;
+    let now = opened.sandbox.requests().calls(case.platform, "").len();
+    ensure(calls == 1 && now == 2, || format!("{calls} calls for one page, {now} for two"))
+}

@@ -1,0 +1,531 @@
+//! A shop, an account, a database and the program between them, for tests that let the program die: what happens at the
+//! shop and the account, and runs of the real `wharf` as a child that may not come back.
+
+use super::home::Home;
+use super::{TestDatabase, database};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::process::Command;
+use wharf::sandbox::salesmanago::account::Manner;
+use wharf::sandbox::salesmanago::{self, Apply};
+use wharf::sandbox::woocommerce::{self, Entity, WooCommerce};
+use wharf::sandbox::{Platform as _, Sandbox, SandboxOptions};
+
+/// Longer than any run takes; whatever takes longer hangs.
+const HANGS: Duration = Duration::from_secs(150);
+
+/// Numbers that look drawn and are the same for the same seed (SplitMix64).
+#[derive(Debug, Clone)]
+pub struct Dice(u64);
+
+impl Dice {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// From 0 to below `bound`.
+    pub fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.next() % u64::try_from(bound.max(1)).unwrap()).unwrap()
+    }
+
+    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
+        if from.is_empty() { None } else { from.get(self.below(from.len())) }
+    }
+}
+
+/// How a run of the program ended.
+#[derive(Debug)]
+pub struct Ran {
+    /// The exit code; none if a signal ended it.
+    pub code: Option<i32>,
+    pub signal: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ran {
+    /// Whether everything was done, refused values aside.
+    pub fn is_done(&self) -> bool {
+        matches!(self.code, Some(0 | 3))
+    }
+}
+
+/// What a world is like.
+#[derive(Debug, Clone)]
+pub struct Kind {
+    pub seed: u64,
+    pub customers: u64,
+    pub orders: u64,
+    /// Products that the shop keeps of its stock.
+    pub products: usize,
+    /// Members of the pipeline file, over the usual ones.
+    pub pipeline: Value,
+}
+
+impl Default for Kind {
+    fn default() -> Self {
+        Self { seed: 1, customers: 24, orders: 48, products: 30, pipeline: json!({}) }
+    }
+}
+
+/// Where a world's database is.
+pub enum Place {
+    Test {
+        /// Gone when the world is.
+        _database: TestDatabase,
+    },
+    Home(Home),
+}
+
+/// Everything, and what happened to it that its present state does not tell.
+pub struct World {
+    pub place: Place,
+    pub sandbox: Sandbox,
+    pub folder: TempDir,
+    /// Where the database is.
+    pub url: String,
+    /// Where the program finds it; another place where a proxy stands between.
+    pub database_url: String,
+    /// Cards whose person has opted out at the account, by number.
+    pub opted_out: BTreeSet<u32>,
+    /// Of those, cards whose person agreed at the shop afterwards: either may stand.
+    pub undecided: BTreeSet<u32>,
+    /// Addresses that contacts had at some time and may have no more.
+    pub former: BTreeSet<String>,
+    /// Orders that are not at the shop any more.
+    pub gone_orders: BTreeSet<String>,
+    /// The most calls to the account, and in how many microseconds.
+    pub limit: Option<(usize, u64)>,
+    /// Whether each contact's events must come oldest first: nothing was lost or changed on the way.
+    pub expects_oldest_first: bool,
+    /// What has been done, in words that can be repeated.
+    pub steps: Vec<String>,
+    next: u64,
+}
+
+impl World {
+    /// A world whose database is on the tests' own server.
+    pub async fn new(kind: Kind) -> Self {
+        let test = database().await;
+        Self::at(test.url.clone(), Place::Test { _database: test }, kind).await
+    }
+
+    /// A world on a server of its own.
+    pub async fn on_a_server_of_its_own(kind: Kind) -> Self {
+        let home = Home::made().await;
+        home.run(&["db", "start"]).await;
+        let url = home.run(&["-q", "db", "url"]).await.trim().to_owned();
+        Self::at(url, Place::Home(home), kind).await
+    }
+
+    async fn at(url: String, place: Place, kind: Kind) -> Self {
+        let shop = woocommerce::Options {
+            customers: kind.customers,
+            orders: kind.orders,
+            seed: kind.seed,
+            ..woocommerce::Options::default()
+        };
+        let account = salesmanago::Options { apply: Apply::AfterRequests(1), ..salesmanago::Options::default() };
+        let served =
+            SandboxOptions { woocommerce: Some(shop), salesmanago: Some(account), ..SandboxOptions::default() };
+        let sandbox = Sandbox::start(served).await.unwrap();
+        let folder = tempfile::Builder::new().prefix("wharf-world-").tempdir().unwrap();
+        let mut world = Self {
+            place,
+            url: url.clone(),
+            sandbox,
+            folder,
+            database_url: url,
+            opted_out: BTreeSet::new(),
+            undecided: BTreeSet::new(),
+            former: BTreeSet::new(),
+            gone_orders: BTreeSet::new(),
+            limit: None,
+            expects_oldest_first: false,
+            steps: Vec::new(),
+            next: 0,
+        };
+        world.trim_catalogue(kind.products);
+        world.opt_out_beforehand();
+        world.write_pipeline(&world.sandbox.woocommerce_url(), &world.sandbox.salesmanago_url(), &kind.pipeline);
+        world
+    }
+
+    /// The account has met three of the shop's people before, and they have opted out there.
+    fn opt_out_beforehand(&mut self) {
+        let manner = Manner { single: false, double_opt_in: false, fire_events: false, owner: 0 };
+        let now = jiff::Timestamp::now().as_millisecond();
+        let agreed = self.shop().rows(Entity::Users).into_iter().filter(has_agreed);
+        let emails: Vec<String> = agreed.filter_map(|row| Some(row["email"].as_str()?.trim().to_lowercase())).collect();
+        for email in emails.into_iter().filter(|email| email.contains('@')).take(3) {
+            let card = json!({"contact": {"email": email}, "forceOptIn": false});
+            let made = self.account().account().upsert(card.as_object().unwrap(), manner, now);
+            if let Ok(number) = made {
+                self.opted_out.insert(number);
+            }
+        }
+    }
+
+    /// A catalogue of hundreds of products is the longest part of every first run and tells a test nothing.
+    fn trim_catalogue(&self, products: usize) {
+        let shop = self.shop();
+        let kept: BTreeSet<u64> = shop.rows(Entity::Products).iter().take(products).map(id).collect();
+        for variation in shop.rows(Entity::Variations) {
+            if !kept.contains(&variation["parent_id"].as_u64().unwrap_or_default()) {
+                self.change(json!({"vanish": {"entity": "variations", "id": id(&variation)}}));
+            }
+        }
+        for product in shop.rows(Entity::Products) {
+            if !kept.contains(&id(&product)) {
+                self.change(json!({"vanish": {"entity": "products", "id": id(&product)}}));
+            }
+        }
+    }
+
+    /// Writes the pipeline file; JSON is YAML.
+    pub fn write_pipeline(&self, shop_url: &str, account_url: &str, more: &Value) {
+        let mut target = json!({"account": "crm", "platform": "salesmanago", "base_url": account_url,
+            "contact_batch": 10, "event_batch": 5});
+        for (variable, value) in self.sandbox.salesmanago().unwrap().credentials() {
+            target[variable.trim_start_matches("SM_").to_lowercase()] = json!(value);
+        }
+        let mut pipeline = json!({
+            "name": "world",
+            "sources": [{
+                "connection": "shop", "platform": "woocommerce", "base_url": shop_url, "auth": "basic",
+                "consumer_key": woocommerce::CONSUMER_KEY, "consumer_secret": woocommerce::CONSUMER_SECRET,
+                "per_page": 20, "compare_keys_every": "0s", "full_walk_every": "0s", "max_deleted_share": 0.6,
+                "consent_meta_keys": [{"key": "marketing_consent", "date_key": "marketing_consent_date"}],
+            }],
+            "target": target,
+            "contacts": {"consent": "all"},
+            "orders": {"statuses": {"shipped": "IN_PROGRESS"}},
+            "load": {"grace": "0s", "guard": {"max_removed_share": 1.0, "max_changed_share": 1.0}},
+            "archive": {"to": self.archive(), "every": "run"},
+        });
+        merge(&mut pipeline, more);
+        std::fs::write(self.pipeline(), pipeline.to_string()).unwrap();
+    }
+
+    pub fn pipeline(&self) -> PathBuf {
+        self.folder.path().join("world.yaml")
+    }
+
+    pub fn archive(&self) -> PathBuf {
+        self.folder.path().join("archive")
+    }
+
+    pub fn shop(&self) -> &WooCommerce {
+        self.sandbox.woocommerce().unwrap()
+    }
+
+    pub fn account(&self) -> &salesmanago::SalesManago {
+        self.sandbox.salesmanago().unwrap()
+    }
+
+    /// The program, with failpoints set.
+    pub fn wharf(&self, arguments: &[&str], failpoints: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wharf"));
+        command
+            .current_dir(self.folder.path())
+            .args(arguments)
+            .env("DATABASE_URL", &self.database_url)
+            .env("WHARF_FAILPOINTS", failpoints)
+            .env_remove("WHARF_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        command
+    }
+
+    /// Its server, where it has one of its own.
+    pub fn home(&self) -> &Home {
+        match &self.place {
+            Place::Home(home) => home,
+            Place::Test { .. } => panic!("this world has no server of its own"),
+        }
+    }
+
+    /// Runs all stages.
+    pub async fn run(&self, failpoints: &str) -> Ran {
+        let mut command = self.wharf(&["-q", "run", "world.yaml"], failpoints);
+        ended(command.spawn().unwrap()).await
+    }
+
+    /// Runs until everything is done; a run may stop early where an earlier one has left something open.
+    pub async fn run_until_done(&self) -> Result<(), String> {
+        self.run_until_done_with("").await
+    }
+
+    pub async fn run_until_done_with(&self, failpoints: &str) -> Result<(), String> {
+        let mut last = String::new();
+        for _ in 0..4 {
+            let ran = self.run(failpoints).await;
+            if ran.is_done() {
+                return Ok(());
+            }
+            last = format!("exit {:?}, signal {:?}: {}", ran.code, ran.signal, ran.stderr);
+        }
+        Err(format!("four runs without failpoints did not come to an end: {last}"))
+    }
+
+    /// Changes the shop, past all faults.
+    pub fn change(&self, request: Value) -> Value {
+        let told = request.to_string();
+        self.shop().change(&request).unwrap_or_else(|error| panic!("{told}: {error}"))
+    }
+
+    /// Moves the shop's clock; its time then, as the shop writes it.
+    pub fn advance(&self, seconds: u32) -> String {
+        let now = self.change(json!({"advance_seconds": seconds}));
+        now["now"].as_str().unwrap().to_owned()
+    }
+
+    fn ids(&self, entity: Entity, is_it: impl Fn(&Value) -> bool) -> Vec<u64> {
+        self.shop().rows(entity).iter().filter(|row| is_it(row)).map(id).collect()
+    }
+
+    fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    fn told(&mut self, step: String) {
+        self.steps.push(step);
+    }
+
+    /// Something of every kind, so that each stage has work and each failpoint is reached.
+    pub fn burst(&mut self, dice: &mut Dice) {
+        self.advance(600);
+        for what in Happening::ALL {
+            self.happen(*what, dice);
+        }
+    }
+
+    /// One thing happens; what it concerns is drawn.
+    pub fn happen(&mut self, what: Happening, dice: &mut Dice) {
+        let is_customer = |row: &Value| row["role"] == "customer";
+        let customers = self.ids(Entity::Users, is_customer);
+        match what {
+            Happening::GuestOrder => {
+                let n = self.number();
+                let email = format!("guest{n}@walk-in.example");
+                let order = self.order(dice, 0, &email);
+                self.told(format!("{email} orders {order} as a guest"));
+            }
+            Happening::CustomerOrder => {
+                let Some(customer) = dice.pick(&customers).copied() else { return };
+                let row = self.shop().row(Entity::Users, customer).unwrap();
+                let email = row["billing"]["email"].as_str().unwrap_or_default().to_owned();
+                let order = self.order(dice, customer, &email);
+                self.told(format!("customer {customer} orders {order}"));
+            }
+            Happening::OrderMovesOn => {
+                let open = self.ids(Entity::Orders, |row| {
+                    matches!(row["status"].as_str(), Some("pending" | "on-hold" | "processing" | "completed"))
+                });
+                let Some(order) = dice.pick(&open).copied() else { return };
+                let row = self.shop().row(Entity::Orders, order).unwrap();
+                let next = match row["status"].as_str() {
+                    Some("pending" | "on-hold") => *dice.pick(&["processing", "cancelled", "completed"]).unwrap(),
+                    Some("processing") => *dice.pick(&["completed", "completed", "cancelled"]).unwrap(),
+                    _ => "refunded",
+                };
+                self.change(json!({"update": {"entity": "orders", "id": order, "fields": {"status": next}}}));
+                self.told(format!("order {order} becomes {next}"));
+            }
+            Happening::CustomerChanges => {
+                let Some(customer) = dice.pick(&customers).copied() else { return };
+                let name = format!("Name{}", self.number());
+                self.change(json!({"update": {"entity": "customers", "id": customer, "fields": {"last_name": name}}}));
+                self.told(format!("customer {customer} is now called {name}"));
+            }
+            Happening::EmailMoves => {
+                let Some(customer) = dice.pick(&customers).copied() else { return };
+                let row = self.shop().row(Entity::Users, customer).unwrap();
+                for place in [&row["email"], &row["billing"]["email"]] {
+                    self.former.insert(place.as_str().unwrap_or_default().trim().to_lowercase());
+                }
+                let email = format!("moved{}@walk-in.example", self.number());
+                self.change(json!({"update": {"entity": "customers", "id": customer,
+                    "fields": {"email": email, "billing": {"email": email}}}}));
+                self.told(format!("customer {customer} moves to {email}"));
+            }
+            Happening::ConsentFlips => {
+                let Some(customer) = dice.pick(&customers).copied() else { return };
+                let row = self.shop().row(Entity::Users, customer).unwrap();
+                let says = if has_agreed(&row) { "no" } else { "yes" };
+                // The account's clock is the real one, and a statement counts by its time there.
+                let now = jiff::Timestamp::now().to_string();
+                self.change(json!({"update": {"entity": "customers", "id": customer, "fields": {"meta_data": [
+                    {"key": "marketing_consent", "value": says},
+                    {"key": "marketing_consent_date", "value": now},
+                ]}}}));
+                let email = row["email"].as_str().unwrap_or_default();
+                let card = self.account().account().find(email);
+                if let Some(card) = card.filter(|card| says == "yes" && self.opted_out.remove(card)) {
+                    self.undecided.insert(card);
+                }
+                self.told(format!("customer {customer} says {says} at {now}"));
+            }
+            Happening::CustomerLeaves => {
+                // Not the last ones: a shop that loses most of its customers is a matter of the guard.
+                if customers.len() < 12 {
+                    return;
+                }
+                let Some(customer) = dice.pick(&customers).copied() else { return };
+                let row = self.shop().row(Entity::Users, customer).unwrap();
+                for place in [&row["email"], &row["billing"]["email"]] {
+                    self.former.insert(place.as_str().unwrap_or_default().trim().to_lowercase());
+                }
+                self.change(json!({"delete": {"entity": "customers", "id": customer, "force": true}}));
+                self.told(format!("customer {customer} leaves"));
+            }
+            Happening::OrderVanishes => {
+                let orders = self.ids(Entity::Orders, |_| true);
+                if orders.len() < 20 {
+                    return;
+                }
+                let Some(order) = dice.pick(&orders).copied() else { return };
+                let row = self.shop().row(Entity::Orders, order).unwrap();
+                self.former.insert(row["billing"]["email"].as_str().unwrap_or_default().trim().to_lowercase());
+                self.gone_orders.insert(row["number"].as_str().unwrap_or_default().to_owned());
+                self.change(json!({"delete": {"entity": "orders", "id": order, "force": true}}));
+                self.told(format!("order {order} vanishes"));
+            }
+            Happening::CategoryRenamed => {
+                let categories = self.ids(Entity::Categories, |_| true);
+                let Some(category) = dice.pick(&categories).copied() else { return };
+                let name = format!("Category{}", self.number());
+                self.change(json!({"update": {"entity": "categories", "id": category, "fields": {"name": name}}}));
+                self.told(format!("category {category} is now {name}"));
+            }
+            Happening::ProductChanges => {
+                let products = self.ids(Entity::Products, |row| row["status"] != "trash");
+                let categories = self.shop().rows(Entity::Categories);
+                let (Some(product), Some(category)) = (dice.pick(&products).copied(), dice.pick(&categories)) else {
+                    return;
+                };
+                let price = format!("{}.99", self.number());
+                let into = json!([{"id": category["id"], "name": category["name"], "slug": category["slug"]}]);
+                self.change(json!({"update": {"entity": "products", "id": product,
+                    "fields": {"price": price, "regular_price": price, "categories": into}}}));
+                self.told(format!("product {product} costs {price} and is in category {}", category["id"]));
+            }
+            Happening::OptOutThere => {
+                let here: Vec<String> = self
+                    .ids(Entity::Users, is_customer)
+                    .into_iter()
+                    .filter_map(|customer| {
+                        Some(self.shop().row(Entity::Users, customer)?["email"].as_str()?.trim().to_lowercase())
+                    })
+                    .collect();
+                let Some(email) = dice.pick(&here).cloned() else { return };
+                let number = self.account().account().find(&email);
+                let opted_in = number.filter(|number| !self.account().account().card(*number).opted_out);
+                if let Some(number) = opted_in {
+                    let now = jiff::Timestamp::now().as_millisecond();
+                    self.account().account().set_opted_out(number, Some(true), None, now);
+                    self.opted_out.insert(number);
+                    self.told(format!("{email} opts out at the account"));
+                }
+            }
+        }
+    }
+
+    fn order(&mut self, dice: &mut Dice, customer: u64, email: &str) -> u64 {
+        let products = self.ids(Entity::Products, |row| row["status"] != "trash");
+        let lines: Vec<Value> = (0..=dice.below(2))
+            .filter_map(|_| {
+                Some(json!({"product_id": dice.pick(&products)?, "quantity": 1 + dice.below(3),
+                "total": format!("{}.50", 5 + dice.below(200))}))
+            })
+            .collect();
+        let status = *dice.pick(&["processing", "processing", "completed", "pending"]).unwrap();
+        let n = self.number();
+        let made = self.change(json!({"create": {"entity": "orders", "fields": {
+            "status": status, "customer_id": customer, "payment_method": "p24", "line_items": lines,
+            "billing": {"first_name": format!("First{n}"), "last_name": "Guest", "email": email,
+                "address_1": "Long Street 1", "city": "Town", "postcode": "00-001", "country": "PL"},
+        }}}));
+        id(&made)
+    }
+}
+
+/// What may happen at the shop and at the account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Happening {
+    GuestOrder,
+    CustomerOrder,
+    OrderMovesOn,
+    CustomerChanges,
+    EmailMoves,
+    ConsentFlips,
+    CustomerLeaves,
+    OrderVanishes,
+    CategoryRenamed,
+    ProductChanges,
+    OptOutThere,
+}
+
+impl Happening {
+    pub const ALL: &[Happening] = &[
+        Happening::GuestOrder,
+        Happening::CustomerOrder,
+        Happening::OrderMovesOn,
+        Happening::CustomerChanges,
+        Happening::EmailMoves,
+        Happening::ConsentFlips,
+        Happening::CustomerLeaves,
+        Happening::OrderVanishes,
+        Happening::CategoryRenamed,
+        Happening::ProductChanges,
+        Happening::OptOutThere,
+    ];
+}
+
+/// Waits for a child; one that hangs is killed and the test fails.
+pub async fn ended(child: tokio::process::Child) -> Ran {
+    use std::os::unix::process::ExitStatusExt;
+    let output = tokio::time::timeout(HANGS, child.wait_with_output()).await.expect("the program hangs").unwrap();
+    Ran {
+        code: output.status.code(),
+        signal: output.status.signal(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+fn has_agreed(user: &Value) -> bool {
+    let entries = user["meta_data"].as_array();
+    entries.into_iter().flatten().any(|entry| entry["key"] == "marketing_consent" && entry["value"] == "yes")
+}
+
+fn id(row: &Value) -> u64 {
+    row["id"].as_u64().unwrap_or_default()
+}
+
+/// Lays members over an object, objects member by member.
+fn merge(value: &mut Value, more: &Value) {
+    match (value, more) {
+        (Value::Object(value), Value::Object(more)) => {
+            for (name, member) in more {
+                merge(value.entry(name.clone()).or_insert(Value::Null), member);
+            }
+        }
+        (value, more) => *value = more.clone(),
+    }
+}
