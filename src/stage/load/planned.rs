@@ -91,13 +91,7 @@ pub(super) async fn prepare(bench: &mut Bench, ledger: &Ledger<'_>, through: i64
         .client()
         .execute(
             sql::file("deliver/planned/queue.sql")?,
-            &[
-                &ledger.settings.target,
-                &ledger.settings.pipeline,
-                &through,
-                &lease.name(),
-                &lease.token(),
-            ],
+            &[&ledger.settings.target, &ledger.settings.pipeline, &through, &lease.name(), &lease.token()],
         )
         .await?;
     bench.keep_to_plan().await
