@@ -191,7 +191,7 @@ async fn copy(client: &Client, path: &Path) -> Result<Header> {
     let sink = client.copy_in::<_, Bytes>("copy pg_temp.deliver_plan_lines (line) from stdin").await?;
     let mut sink = std::pin::pin!(sink);
     let mut block = BytesMut::with_capacity(BLOCK);
-    while let Some(line) = reader.next()? {
+    while let Some(line) = reader.next_record()? {
         // JSON escapes control characters, so the backslash alone means something to COPY.
         for byte in line {
             if byte == b'\\' {

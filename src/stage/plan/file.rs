@@ -213,7 +213,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`Kind::Plan`] where the file was cut or edited.
-    pub fn next(&mut self) -> Result<Option<Vec<u8>>> {
+    pub fn next_record(&mut self) -> Result<Option<Vec<u8>>> {
         if let Some(following) = self.line()? {
             let line = std::mem::replace(&mut self.held, following);
             self.hash.update(&line);

@@ -83,7 +83,7 @@ impl Source for Broken<dyn Source> {
                     futures::stream::iter(copies)
                 })
                 .boxed(),
-            3 if time % 7 == 0 => page.records.skip(1).boxed(),
+            3 if time.is_multiple_of(7) => page.records.skip(1).boxed(),
             8 => page.records.map(|record| Ok(record.unwrap())).boxed(),
             _ => page.records,
         };
