@@ -1,10 +1,7 @@
--- What plans need: which settings shaped payloads, fingerprints that tell what cannot differ, hashes of payloads.
+-- What plans need: which settings shaped payloads, and hashes of payloads.
 
 alter table delivery.consumers add column settings jsonb;
 comment on column delivery.consumers.settings is 'The settings behind settings_hash, by name, so that a plan can say which of them have changed; never a secret';
-
-alter table delivery.ledger add column fingerprint bigint;
-comment on column delivery.ledger.fingerprint is 'For contacts: fingerprint of the canonical rows and settings that the payload was rendered from, mixed with the payload''s own; where it still holds, rendering would give the payload again. Null where nobody knows, and then it is rendered';
 
 -- 128 bits, equal for equal payloads however they are written; what plans compare by.
 create function delivery.payload_hash(payload jsonb) returns uuid
