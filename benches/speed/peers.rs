@@ -18,12 +18,7 @@ pub async fn run(options: &Options, script: &str, arguments: &[&str]) -> Result<
     let mut command = Command::new(environment.join("bin/python"));
     command.arg(&script).args(arguments);
     // Peers may report home; here they do not.
-    for (name, value) in [
-        ("RUNTIME__DLTHUB_TELEMETRY", "false"),
-        ("DO_NOT_TRACK", "1"),
-        ("DRT_TELEMETRY_DISABLED", "1"),
-        ("DRT_NO_TELEMETRY", "1"),
-    ] {
+    for (name, value) in [("RUNTIME__DLTHUB_TELEMETRY", "false"), ("DO_NOT_TRACK", "1"), ("DRT_TELEMETRY", "0")] {
         command.env(name, value);
     }
     let ran = program::run(command, &[0]).await?;
