@@ -119,6 +119,24 @@ named! {
         ArchiveBeforeLatest = "archive/before-latest",
         /// The root's page names the new snapshots; the draft is not swept.
         ArchiveAfterLatest = "archive/after-latest",
+
+        /// The empty database is ours to restore into.
+        RestoreAfterLease = "restore/after-lease",
+        /// What an undone copy had left has been cleared away; nothing is copied.
+        RestoreAfterClear = "restore/after-clear",
+        /// A table has been copied, not committed.
+        RestoreTableCopied = "restore/table-copied",
+        /// Everything is copied, nothing committed.
+        RestoreBeforeCommit = "restore/before-commit",
+        /// Everything is committed, the run is not closed.
+        RestoreAfterCommit = "restore/after-commit",
+
+        /// The page of an instant is gone, the snapshots that only it named are there.
+        PrunePageGone = "prune/page-gone",
+        /// A snapshot has disappeared for readers, its files are still there.
+        PruneSnapshotHidden = "prune/snapshot-hidden",
+        /// A snapshot is gone with its files.
+        PruneSnapshotGone = "prune/snapshot-gone",
     }
 }
 
@@ -350,7 +368,7 @@ mod tests {
         let names: Vec<&str> =
             Point::ALL.iter().map(|point| point.name()).chain(Bug::ALL.iter().map(|bug| bug.name())).collect();
         assert_eq!(names.iter().collect::<HashSet<_>>().len(), names.len());
-        let stages = ["run", "extract", "transform", "load", "archive", "bug"];
+        let stages = ["run", "extract", "transform", "load", "archive", "restore", "prune", "bug"];
         assert!(names.iter().all(|name| name.split_once('/').is_some_and(|(stage, _)| stages.contains(&stage))));
     }
 }
