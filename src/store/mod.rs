@@ -7,6 +7,7 @@
 //! - [`migrate`]: brings the schemas up to this program, and refuses newer ones;
 //! - [`run`]: what a command did, as rows that analysts can read;
 //! - [`staging`], [`storable`], [`cursor`] and [`walk_keys`]: what was read of shops, how far, and what is gone there;
+//! - [`copy`]: rows on their way into a table;
 //! - [`statistics`]: what the planner has to know of tables that grow;
 //! - [`feed`]: the change feed as readers take it, and how far each has read;
 //! - [`budget`]: the calls that a target account allows, kept for all processes;
@@ -14,6 +15,7 @@
 
 pub mod address;
 pub mod budget;
+pub mod copy;
 pub mod cursor;
 pub mod database;
 pub mod feed;

@@ -9,6 +9,7 @@
 //!   that one goes to `staging.rejects`, bytes and all;
 //! - the order of a page deciding between two records of one key: the newest by the platform's word wins, then the last.
 
+use crate::store::copy::{CopyRows, Values};
 use crate::store::storable::{Replaced, storable};
 use crate::{Error, Kind, Result, sql};
 use bytes::{BufMut, Bytes, BytesMut};
@@ -17,12 +18,11 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::error::Error as StdError;
 use std::ops::AddAssign;
-use std::pin::pin;
 use std::sync::Arc;
-use tokio_postgres::Transaction;
-use tokio_postgres::binary_copy::BinaryCopyInWriter;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
+use tokio_postgres::{GenericClient, Transaction};
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -193,11 +193,14 @@ impl AddAssign for Landed {
 }
 
 /// A stream's table and the statements that write to it, on behalf of one run.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Landing {
     connection: String,
     stream: String,
+    table: String,
     run_id: i64,
+    /// Whether what comes is taken for new without a look.
+    expects_new: AtomicBool,
     known: String,
     copy: String,
     change: String,
@@ -213,12 +216,30 @@ impl Landing {
         Ok(Self {
             connection: connection.to_owned(),
             stream: stream.to_owned(),
+            table: quoted(table),
             run_id,
+            expects_new: AtomicBool::new(false),
             known: statement("known", table)?,
             copy: statement("copy", table)?,
             change: statement("change", table)?,
             restore: statement("restore", table)?,
         })
+    }
+
+    /// Finds out whether there is anything yet that a record could be compared with. As long as there is not, batches are
+    /// copied in without a look, and the first one that holds a known key after all is looked up, as are those after it.
+    ///
+    /// # Errors
+    /// Those of Postgres.
+    pub async fn expect(&self, client: &impl GenericClient) -> Result<()> {
+        let statement = format!(
+            "select not exists (select from {} where connection = $1)
+                 and not exists (select from staging.rejects where connection = $1 and stream = $2)",
+            self.table
+        );
+        let expects_new = client.query_one(&statement, &[&self.connection, &self.stream]).await?.try_get(0)?;
+        self.expects_new.store(expects_new, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Lands a batch inside the caller's transaction.
@@ -237,6 +258,15 @@ impl Landing {
         let records = only_storable_keys(records, &mut rejects);
         let (records, repeated) = newest_of_each_key(records);
         landed.repeated = repeated;
+
+        if self.expects_new.load(Ordering::Relaxed) {
+            if rejects.is_empty() && self.copy_as_new(tx, &records).await? {
+                landed.new = records.len() as u64;
+                return Ok(landed);
+            }
+            // From now on there are rejects that a later record may settle, or keys that come again.
+            self.expects_new.store(false, Ordering::Relaxed);
+        }
 
         let keys: Vec<&str> = records.iter().map(|record| record.key.as_str()).collect();
         let (known, rejected_before) = tokio::try_join!(self.known(tx, &keys), self.rejected(tx, &keys))?;
@@ -328,6 +358,25 @@ impl Landing {
         rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
     }
 
+    /// Copies records in that are taken for new; false, with nothing written, if that cannot be done or not without a word.
+    async fn copy_as_new(&self, tx: &Transaction<'_>, records: &[Record]) -> Result<bool> {
+        let writes: Vec<Write<'_>> = records.iter().map(|record| Write::new(record, Kept::Nothing)).collect();
+        if writes.iter().any(|write| write.replaced.any()) {
+            return Ok(false);
+        }
+        tx.batch_execute("savepoint landing").await?;
+        let Err(error) = self.write_all(tx, &writes).await else {
+            tx.batch_execute("release savepoint landing").await?;
+            return Ok(true);
+        };
+        let largest = writes.iter().map(|write| write.record.raw.len()).max().unwrap_or(0);
+        if error.code() != Some(&SqlState::UNIQUE_VIOLATION) && refusal(&error, largest).is_none() {
+            return Err(error.into());
+        }
+        tx.batch_execute("rollback to savepoint landing; release savepoint landing").await?;
+        Ok(false)
+    }
+
     /// Writes records, halving what Postgres refuses. Gives the places of those refused alone, each with the reason.
     async fn write(&self, tx: &Transaction<'_>, writes: &[Write<'_>]) -> Result<BTreeMap<usize, String>> {
         let mut refused = BTreeMap::new();
@@ -369,23 +418,20 @@ impl Landing {
     }
 
     async fn copy(&self, tx: &Transaction<'_>, writes: &[&Write<'_>]) -> Result<(), tokio_postgres::Error> {
-        const TYPES: [Type; 7] =
-            [Type::TEXT, Type::TEXT, Type::TEXT, Type::JSONB, Type::UUID, Type::TIMESTAMPTZ, Type::INT8];
-        let mut writer = pin!(BinaryCopyInWriter::new(tx.copy_in(self.copy.as_str()).await?, &TYPES));
+        let mut rows = CopyRows::begin(tx, &self.copy).await?;
         for write in writes {
             let record = write.record;
-            let row: [&(dyn ToSql + Sync); 7] = [
-                &self.connection,
-                &record.key,
-                &record.parent.as_deref(),
-                &write.payload(),
-                &record.hash,
-                &record.updated_at,
-                &self.run_id,
-            ];
-            writer.as_mut().write(&row).await?;
+            rows.row(7)
+                .text(&self.connection)
+                .text(&record.key)
+                .maybe(record.parent.as_deref(), Values::text)
+                .jsonb(&write.text)
+                .uuid(record.hash)
+                .maybe(record.updated_at, Values::timestamptz)
+                .bigint(self.run_id);
+            rows.send_when_full().await?;
         }
-        writer.finish().await?;
+        rows.finish().await?;
         Ok(())
     }
 

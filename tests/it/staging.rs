@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 use std::borrow::Cow;
+use std::sync::atomic::{AtomicU32, Ordering};
 use wharf::store::staging::{Batch, Landed, Landing, MAX_KEY, Record, Reject, RejectCode};
 use wharf::store::storable::storable;
 
@@ -282,6 +283,67 @@ fn what_was_made_storable_is_taken_by_postgres_and_the_rest_is_left_as_it_was() 
             prop_assert_eq!(taken_as_it_was, !replaced.any());
             let again: Value = serde_json::from_slice(&text).map_err(|e| TestCaseError::fail(e.to_string()))?;
             prop_assert!(again.is_array());
+            Ok(())
+        })
+        .unwrap();
+}
+
+/// Payloads of all kinds: sound, with a character that has to be replaced, no JSON, refused by Postgres alone.
+const PAYLOADS: [&str; 6] =
+    [r#"{"a":1}"#, r#"{"a":2}"#, r#"{"a":"\u0000"}"#, r#"{"a":"#, r#"{"a":1e999999}"#, r#"{"a":3,"b":[]}"#];
+
+/// What has landed and what was kept aside of a shop, without what differs from one landing to the next.
+async fn outcome(db: &TestDatabase, shop: &str) -> Vec<String> {
+    let statement = "
+        select concat_ws(' ', source_key, payload, payload_hash, source_updated_at, parent_key, run_id, deleted_at)
+        from staging.orders where connection = $1
+        union all
+        select concat_ws(' ', source_key, code, reason, raw, times)
+        from staging.rejects where connection = $1
+        order by 1";
+    let rows = db.client().await.unwrap().query(statement, &[&shop]).await.unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+#[test]
+fn a_first_walk_that_looks_nothing_up_lands_the_same_as_one_that_does() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let db = runtime.block_on(support::database());
+    let record = (0..8_u8, 0..PAYLOADS.len(), proptest::option::of(-2_000_000_000..2_000_000_000_i64), any::<bool>());
+    let page = (proptest::collection::vec(record, 0..6), 0..12_u8);
+    let shops = AtomicU32::new(0);
+    let land_all = |pages: &[(Vec<_>, u8)], looks: bool| {
+        let number = shops.fetch_add(1, Ordering::Relaxed);
+        let shop = format!("shop-{number}");
+        let landed = runtime.block_on(async {
+            let mut client = db.dedicated().await.unwrap();
+            let landing = Landing::new(&shop, "orders", "orders", 1).unwrap();
+            if !looks {
+                landing.expect(&client).await.unwrap();
+            }
+            let mut all = Landed::default();
+            for (records, keyless) in pages {
+                let records: &Vec<(u8, usize, Option<i64>, bool)> = records;
+                let mut batch = batch(records.iter().map(|(key, payload, second, hangs)| {
+                    let second = second.map(|second| Timestamp::from_second(second).unwrap());
+                    Record::new(format!("k{key}"), second, hangs.then(|| "7".into()), PAYLOADS[*payload].into())
+                }));
+                if *keyless == 0 {
+                    let (code, raw) = (RejectCode::NoKey, Bytes::from_static(b"{}"));
+                    batch.push_reject(Reject { key: None, code, reason: "no key".into(), raw });
+                }
+                let tx = client.transaction().await.unwrap();
+                all += landing.land(&tx, batch).await.unwrap();
+                tx.commit().await.unwrap();
+            }
+            all
+        });
+        (landed, runtime.block_on(outcome(&db, &shop)))
+    };
+    let config = Config { cases: 64, failure_persistence: None, ..Config::default() };
+    TestRunner::new(config)
+        .run(&proptest::collection::vec(page, 1..5), |pages| {
+            prop_assert_eq!(land_all(&pages, false), land_all(&pages, true));
             Ok(())
         })
         .unwrap();

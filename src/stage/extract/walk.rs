@@ -29,7 +29,7 @@ use std::time::Duration;
 use tokio_postgres::Client;
 
 /// A batch is stored when it has this many records or bytes, or when its page ends and no other is at hand.
-const BATCH_RECORDS: usize = 1_000;
+const BATCH_RECORDS: usize = 2_000;
 const BATCH_BYTES: usize = 8 << 20;
 /// Whole pages wait for the next one no longer than this before they are stored.
 const PAGE_WAIT: Duration = Duration::from_millis(100);
@@ -149,6 +149,7 @@ impl StreamWalker<'_> {
             tx.commit().await?;
         }
         if !state.complete {
+            self.reading.landing.expect(&*self.client).await?;
             self.pages(&mut state).await?;
         }
         if self.cursor.walk.is_some() {

@@ -4,15 +4,12 @@
 //! tables that the mapping looks up. Every distinct value is read once in the life of a database. Values come and go in
 //! batches, so memory does not depend on how many there are.
 
+use crate::store::copy::{CopyRows, Values};
 use crate::{Error, Kind, Result, sql};
-use futures::pin_mut;
 use rlibphonenumber::enums::Region;
 use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumberFormat};
 use tokio_postgres::Transaction;
-use tokio_postgres::binary_copy::BinaryCopyInWriter;
-use tokio_postgres::types::Type;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 const BATCH: i64 = 10_000;
 
@@ -43,13 +40,13 @@ pub(super) async fn phones(transaction: &Transaction<'_>, platform: &str, stop: 
         .await
         .map_err(|error| Error::new(Kind::Internal, "reading phones failed").because(error))?;
 
-        let sink = transaction.copy_in("copy canonical.phones (raw, country, e164) from stdin (format binary)").await?;
-        let writer = BinaryCopyInWriter::new(sink, &[Type::TEXT, Type::TEXT, Type::TEXT]);
-        pin_mut!(writer);
+        let statement = "copy canonical.phones (raw, country, e164) from stdin (format binary)";
+        let mut copied = CopyRows::begin(transaction, statement).await?;
         for (raw, country, e164) in &read {
-            writer.as_mut().write(&[raw, country, e164]).await?;
+            copied.row(3).text(raw).text(country).maybe(e164.as_deref(), Values::text);
+            copied.send_when_full().await?;
         }
-        writer.finish().await?;
+        copied.finish().await?;
     }
     transaction.batch_execute("close wanted_phones; analyze canonical.phones").await?;
     Ok(())
@@ -69,16 +66,13 @@ pub(super) async fn texts(transaction: &Transaction<'_>, platform: &str, stop: &
         if rows.is_empty() {
             break;
         }
-        let sink =
-            transaction.copy_in("copy canonical.decoded_texts (raw_hash, decoded) from stdin (format binary)").await?;
-        let writer = BinaryCopyInWriter::new(sink, &[Type::UUID, Type::TEXT]);
-        pin_mut!(writer);
+        let statement = "copy canonical.decoded_texts (raw_hash, decoded) from stdin (format binary)";
+        let mut copied = CopyRows::begin(transaction, statement).await?;
         for row in &rows {
-            let hash: Uuid = row.get(0);
-            let decoded = decode(row.get(1));
-            writer.as_mut().write(&[&hash, &decoded]).await?;
+            copied.row(2).uuid(row.get(0)).text(&decode(row.get(1)));
+            copied.send_when_full().await?;
         }
-        writer.finish().await?;
+        copied.finish().await?;
     }
     transaction.batch_execute("close wanted_texts; analyze canonical.decoded_texts").await?;
     Ok(())

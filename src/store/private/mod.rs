@@ -404,13 +404,14 @@ fn initialise(layout: &Layout, programs: &Programs) -> Result<()> {
     Err(Error::new(Kind::PrivatePostgres, format!("initdb could not make a database: {complaints}")))
 }
 
-/// Locales whose `lower()` handles all letters, the most reproducible first.
+/// Locales whose `lower()` handles all letters, the most reproducible first. They order by code point where they can: keys
+/// are then compared byte by byte.
 fn locales(major: u32) -> Vec<Vec<&'static str>> {
     let mut locales = Vec::new();
     if major >= 17 {
         locales.push(vec!["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]);
     }
-    locales.push(vec!["--locale=C.UTF-8"]);
+    locales.push(vec!["--locale=C.UTF-8", "--lc-collate=C"]);
     if major >= 15 {
         locales.push(vec!["--locale=C", "--locale-provider=icu", "--icu-locale=und"]);
     }

@@ -16,10 +16,6 @@ use arrow::datatypes::DataType;
 use bytes::BytesMut;
 use std::collections::HashMap;
 
-/// What a binary COPY begins with: signature, no flags, no extension.
-pub(super) const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
-/// What it ends with: a row of -1 columns.
-pub(super) const TRAILER: [u8; 2] = (-1_i16).to_be_bytes();
 const NULL: [u8; 4] = (-1_i32).to_be_bytes();
 
 /// A column of the table and where the file has it.
