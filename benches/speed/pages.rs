@@ -16,6 +16,15 @@ use std::sync::Arc;
 
 const PER_PAGE: usize = 100;
 
+/// A page of records of nothing but these fields.
+fn only(kept: &[&str], page: &[u8]) -> Result<Bytes> {
+    let mut records: Vec<serde_json::Map<String, serde_json::Value>> = serde_json::from_slice(page)?;
+    for record in &mut records {
+        record.retain(|field, _| kept.contains(&field.as_str()));
+    }
+    Ok(serde_json::to_vec(&records)?.into())
+}
+
 /// Lists, cut into pages of a hundred.
 #[derive(Default, Clone)]
 pub struct Pages {
@@ -29,8 +38,16 @@ struct List {
 }
 
 impl Pages {
-    /// Reads a list of a sandbox into memory. `path` is below `wp-json/wc/v3`.
-    pub async fn read(&mut self, shop: &str, key: &str, secret: &str, path: &str, query: &str) -> Result<()> {
+    /// Reads a list of a sandbox into memory. `path` is below `wp-json/wc/v3`. Of each record only the fields that are
+    /// `kept` remain, or all if none is named.
+    pub async fn read(
+        &mut self,
+        shop: &str,
+        key: &str,
+        secret: &str,
+        (path, query): (&str, &str),
+        kept: &[&str],
+    ) -> Result<()> {
         let client = reqwest::Client::new();
         let mut list = List::default();
         loop {
@@ -41,7 +58,7 @@ impl Pages {
             let total: u64 = answer.headers().get("x-wp-total").context("no total")?.to_str()?.parse()?;
             let body = answer.bytes().await?;
             list.rows = list.rows.max(total);
-            list.pages.push(body);
+            list.pages.push(if kept.is_empty() { body } else { only(kept, &body)? });
             if list.pages.len() * PER_PAGE >= usize::try_from(list.rows)? {
                 break;
             }
