@@ -121,32 +121,19 @@ async fn nobody_by_that_name_is_exit_code_two_with_what_is_near() {
     assert_eq!(order["order"]["order"]["number"], "101");
 }
 
-const PIPELINE: &str = "\
-name: test
-sources:
-  - connection: shop
-    platform: woocommerce
-    base_url: ${WOO_URL}
-    consumer_key: ${WOO_KEY}
-    consumer_secret: ${WOO_SECRET}
+/// Besides what every shop has.
+const SHOP: &str = "
     default_country: PL
     consent_meta_keys:
       - {key: marketing_consent}
-target:
-  account: crm
-  platform: salesmanago
-  base_url: ${SM_URL}
-  client_id: ${SM_CLIENT_ID}
-  api_key: ${SM_API_KEY}
-  api_secret: ${SM_API_SECRET}
-  owner: ${SM_OWNER}
-contacts: {consent: all, tags: {always: [shop]}}
 ";
+
+const REST: &str = "contacts: {consent: all, tags: {always: [shop]}}";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_winners_of_every_contact_of_a_shop_are_its_row() {
     let options = woocommerce::Options { customers: 60, orders: 150, ..woocommerce::Options::small() };
-    let way = WholeWay::open(options, PIPELINE).await;
+    let way = WholeWay::open(options, SHOP, REST).await;
     way.run().await;
     let client = way.test.db.client().await.unwrap();
     let rows = client.query("select contact_id, to_jsonb(c) from canonical.contacts c", &[]).await.unwrap();

@@ -11,25 +11,14 @@ use tempfile::TempDir;
 use wharf::sandbox::Platform;
 use wharf::sandbox::woocommerce::Options;
 
-const PIPELINE: &str = "
-name: real
-sources:
-  - connection: shop
-    platform: woocommerce
-    base_url: ${WOO_URL}
-    consumer_key: ${WOO_KEY}
-    consumer_secret: ${WOO_SECRET}
+/// Besides what every shop has.
+const SHOP: &str = "
     auth: basic
     consent_meta_keys: [{key: newsletter}]
     birthday_meta_key: birthday
-target:
-  account: crm
-  platform: salesmanago
-  base_url: ${SM_URL}
-  client_id: ${SM_CLIENT_ID}
-  api_key: ${SM_API_KEY}
-  api_secret: ${SM_API_SECRET}
-  owner: ${SM_OWNER}
+";
+
+const REST: &str = "
 contacts: {consent: all}
 orders: {statuses: {shipped: IN_PROGRESS}}
 ";
@@ -167,7 +156,7 @@ async fn uci_online_retail_comes_out_as_its_csv_says() {
     assert_eq!((invoices.len(), accounts.len()), (25_900, 4372), "the figures that the data set is known by");
     assert_eq!(converted.orders, invoices.len());
 
-    let way = WholeWay::open(loaded(folder.path(), "UTC"), PIPELINE).await;
+    let way = WholeWay::open(loaded(folder.path(), "UTC"), SHOP, REST).await;
     let (_, loaded) = way.run().await;
     truth.compare(&way).await;
     assert_eq!(
@@ -236,7 +225,7 @@ async fn olist_comes_out_as_its_csv_says() {
         truth.order(status, &order["order_purchase_timestamp"], total, Some(email));
     }
 
-    let way = WholeWay::open(loaded(folder.path(), "UTC"), PIPELINE).await;
+    let way = WholeWay::open(loaded(folder.path(), "UTC"), SHOP, REST).await;
     way.run().await;
     truth.compare(&way).await;
     let expected: Vec<String> = tags
@@ -305,7 +294,7 @@ async fn a_recorded_shop_arrives_as_it_answered() {
         })
         .count();
 
-    let way = WholeWay::open(loaded(folder.path(), "Europe/Kyiv"), PIPELINE).await;
+    let way = WholeWay::open(loaded(folder.path(), "Europe/Kyiv"), SHOP, REST).await;
     let (extracted, loaded) = way.run().await;
     let landed = extracted.total().landed;
     assert_eq!((landed.new, landed.rejected), (301 + 1200 + 160 + 56 + 41 + 68, 0));

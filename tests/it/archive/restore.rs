@@ -13,27 +13,14 @@ use wharf::stage::archive::{self, Limits, Mode, RestoreReport};
 use wharf::stage::transform;
 use wharf::store::{Database, Outcome};
 
-const PIPELINE: &str = "
-name: restored
-sources:
-  - connection: shop
-    platform: woocommerce
-    base_url: ${WOO_URL}
-    consumer_key: ${WOO_KEY}
-    consumer_secret: ${WOO_SECRET}
+/// Besides what every shop has.
+const SHOP: &str = "
     auth: basic
     # No date: when a consent was seen to change is known to this database alone.
     consent_meta_keys: [{key: marketing_consent}]
-target:
-  account: crm
-  platform: salesmanago
-  base_url: ${SM_URL}
-  client_id: ${SM_CLIENT_ID}
-  api_key: ${SM_API_KEY}
-  api_secret: ${SM_API_SECRET}
-  owner: ${SM_OWNER}
-contacts: {consent: all}
 ";
+
+const REST: &str = "contacts: {consent: all}";
 
 async fn restore(db: &Database, folder: &Folder, snapshot: Option<&str>, mode: Mode) -> wharf::Result<RestoreReport> {
     let place = folder.path();
@@ -91,7 +78,7 @@ async fn number(db: &Database, query: &str) -> i64 {
 /// A shop that has been read and sent, has changed in every way, and was read and sent again.
 async fn shop_with_history() -> WholeWay {
     let options = woocommerce::Options { customers: 60, orders: 120, ..woocommerce::Options::small() };
-    let way = WholeWay::open(options, PIPELINE).await;
+    let way = WholeWay::open(options, SHOP, REST).await;
     way.run().await;
     way.sandbox.woocommerce().unwrap().change_about(0.2, 1);
     let (_, second) = way.run().await;

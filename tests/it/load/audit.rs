@@ -100,24 +100,13 @@ async fn fields_that_move_by_themselves_are_not_missed_and_others_are() {
     assert_eq!((audit.differing, audit.moving, audit.missed), (2, 1, 1));
 }
 
-const PIPELINE: &str = "
-name: random
-sources:
-  - connection: shop
-    platform: woocommerce
-    base_url: ${WOO_URL}
-    consumer_key: ${WOO_KEY}
-    consumer_secret: ${WOO_SECRET}
+/// Besides what every shop has.
+const SHOP: &str = "
     consent_meta_keys: [{key: marketing_consent}]
     max_deleted_share: 1.0
-target:
-  account: crm
-  platform: salesmanago
-  base_url: ${SM_URL}
-  client_id: ${SM_CLIENT_ID}
-  api_key: ${SM_API_KEY}
-  api_secret: ${SM_API_SECRET}
-  owner: ${SM_OWNER}
+";
+
+const REST: &str = "
 contacts:
   consent: opt_in_only
   fields: {town: \"upper(city)\"}
@@ -126,7 +115,7 @@ load: {guard: {max_removed_share: 1.0, max_changed_share: 1.0}}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_thousands_of_random_changes_the_feed_leads_to_all_that_differs_and_to_nothing_else() {
-    let way = WholeWay::open(woocommerce::Options::small(), PIPELINE).await;
+    let way = WholeWay::open(woocommerce::Options::small(), SHOP, REST).await;
     way.run().await;
     let mut changes = BTreeMap::new();
     let mut sent = 0;

@@ -101,29 +101,13 @@ async fn contacts_of_another_pipeline_in_the_account_do_not_make_the_share_small
     assert_eq!(shop.plan().await.0.toll.held, 10);
 }
 
-const PIPELINE: &str = "
-name: empty
-sources:
-  - connection: shop
-    platform: woocommerce
-    base_url: ${WOO_URL}
-    consumer_key: ${WOO_KEY}
-    consumer_secret: ${WOO_SECRET}
-    max_deleted_share: 0.5
-target:
-  account: crm
-  platform: salesmanago
-  base_url: ${SM_URL}
-  client_id: ${SM_CLIENT_ID}
-  api_key: ${SM_API_KEY}
-  api_secret: ${SM_API_SECRET}
-  owner: ${SM_OWNER}
-contacts: {consent: all}
-";
+const SHOP: &str = "    max_deleted_share: 0.5";
+
+const REST: &str = "contacts: {consent: all}";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_shop_that_answers_empty_takes_nothing_away_at_the_account() {
-    let way = WholeWay::open(woocommerce::Options { orders: 60, ..woocommerce::Options::small() }, PIPELINE).await;
+    let way = WholeWay::open(woocommerce::Options { orders: 60, ..woocommerce::Options::small() }, SHOP, REST).await;
     way.run().await;
     let calls = || way.account().account().calls.values().sum::<u64>();
     let (before, held) = (calls(), way.rows("select count(*) from delivery.ledger where object = 'contact'").await);

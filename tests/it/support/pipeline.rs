@@ -12,6 +12,30 @@ use wharf::stage::{Context, transform};
 use wharf::store::{Outcome, Run};
 use wharf::{source, target};
 
+/// From the sandbox's shop to its account; further keys of the shop and further sections go in between and behind.
+fn pipeline(shop: &str, rest: &str) -> String {
+    format!(
+        "name: test
+sources:
+  - connection: shop
+    platform: woocommerce
+    base_url: ${{WOO_URL}}
+    consumer_key: ${{WOO_KEY}}
+    consumer_secret: ${{WOO_SECRET}}
+{shop}
+target:
+  account: crm
+  platform: salesmanago
+  base_url: ${{SM_URL}}
+  client_id: ${{SM_CLIENT_ID}}
+  api_key: ${{SM_API_KEY}}
+  api_secret: ${{SM_API_SECRET}}
+  owner: ${{SM_OWNER}}
+{rest}
+"
+    )
+}
+
 /// A pipeline with both ends and a database.
 pub struct WholeWay {
     pub test: TestDatabase,
@@ -20,8 +44,8 @@ pub struct WholeWay {
 }
 
 impl WholeWay {
-    /// `pipeline` is the text of a pipeline file; variables are the sandbox's.
-    pub async fn open(shop: woocommerce::Options, pipeline: &str) -> Self {
+    /// `keys` are further keys of the shop in the pipeline file, `rest` its further sections.
+    pub async fn open(shop: woocommerce::Options, keys: &str, rest: &str) -> Self {
         let sandbox = Sandbox::start(SandboxOptions {
             woocommerce: Some(shop),
             salesmanago: Some(salesmanago::Options::default()),
@@ -36,7 +60,7 @@ impl WholeWay {
                 variables = variables.with(name, value);
             }
         }
-        let mut pipeline = config::parse("test.yaml", pipeline, &variables).unwrap().pipeline;
+        let mut pipeline = config::parse("test.yaml", &pipeline(keys, rest), &variables).unwrap().pipeline;
         for source in &mut pipeline.sources {
             // Tests see what changed in an old customer at once.
             source.full_walk_every.get_or_insert("0s".parse().unwrap());
