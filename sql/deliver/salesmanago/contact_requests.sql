@@ -159,81 +159,100 @@ decided as materialized (
             ' and '
         ) as kept,
         -- A statement that was not followed because of an opt-out there keeps saying so as long as it is the same one.
-        wanted || jsonb_build_object('consent', jsonb_build_object(
-            'email', case
-                when email.kept then wanted #> '{consent,email}' || '{"respected": true}'
-                when (base #> '{consent,email}') - 'respected' = wanted #> '{consent,email}' then base #> '{consent,email}'
-                else wanted #> '{consent,email}'
-            end,
-            'sms', case
-                when sms.kept then wanted #> '{consent,sms}' || '{"respected": true}'
-                when (base #> '{consent,sms}') - 'respected' = wanted #> '{consent,sms}' then base #> '{consent,sms}'
-                else wanted #> '{consent,sms}'
-            end
-        )) as payload,
-        array(
-            select tag
-            from jsonb_array_elements_text(base -> 'tags') as tag
-            where not coalesce(wanted -> 'tags' ? tag, false)
-            order by tag collate "C"
-        ) as tags_to_remove
+        case
+            when base is null and not coalesce(email.kept or sms.kept, false) then wanted
+            else wanted || jsonb_build_object('consent', jsonb_build_object(
+                'email', case
+                    when email.kept then wanted #> '{consent,email}' || '{"respected": true}'
+                    when (base #> '{consent,email}') - 'respected' = wanted #> '{consent,email}' then base #> '{consent,email}'
+                    else wanted #> '{consent,email}'
+                end,
+                'sms', case
+                    when sms.kept then wanted #> '{consent,sms}' || '{"respected": true}'
+                    when (base #> '{consent,sms}') - 'respected' = wanted #> '{consent,sms}' then base #> '{consent,sms}'
+                    else wanted #> '{consent,sms}'
+                end
+            ))
+        end as payload,
+        case
+            when base is not null then array(
+                select tag
+                from jsonb_array_elements_text(base -> 'tags') as tag
+                where not coalesce(wanted -> 'tags' ? tag, false)
+                order by tag collate "C"
+            )
+        end as tags_to_remove
     from judged
     left join flags as email on email.key = judged.key and email.channel = 'email'
     left join flags as sms on sms.key = judged.key and sms.channel = 'sms'
 ),
-requests as materialized (
+outcomes as materialized (
     select
         decided.*,
         case
             when step <> 'send' then step
             when former_id is null and base - 'lang' = payload - 'lang' then 'same'
             else 'send'
-        end as outcome,
-        case
-            when step in ('untag', 'opt_out') then jsonb_build_object('contact', jsonb_build_object('email', base ->> 'email'))
-            else delivery.compact(jsonb_build_object(
-                'contact', delivery.compact(jsonb_build_object(
-                    -- A rename is addressed to the card as it is called there.
-                    'email', coalesce(case when former_id is not null then base ->> 'email' end, payload ->> 'email'),
-                    'name', payload ->> 'name',
-                    'phone', payload ->> 'phone',
-                    'company', payload ->> 'company',
-                    'externalId', payload ->> 'external_id',
-                    'state', payload ->> 'state',
-                    'address', delivery.compact(jsonb_build_object(
-                        'streetAddress', payload #>> '{address,street}',
-                        'zipCode', payload #>> '{address,zip}',
-                        'city', payload #>> '{address,city}',
-                        'country', payload #>> '{address,country}'
-                    ))
-                )),
-                'newEmail', case when former_id is not null then payload ->> 'email' end,
-                'lang', case when former_id is not null then payload ->> 'lang' end,
-                'province', payload ->> 'province',
-                'birthday', payload ->> 'birthday',
-                'properties', payload -> 'properties',
-                'tags', payload -> 'tags',
-                -- The agreement's own record, where the account has one of this name (it must exist there already).
-                'consentDetails', case
-                    when consent_name is not null and (email_in or email_out) then jsonb_build_array(jsonb_strip_nulls(
-                        jsonb_build_object(
-                            'consentName', consent_name,
-                            'consentAccept', email_in,
-                            'agreementDate', delivery.epoch_ms((payload #>> '{consent,email,at}')::timestamptz),
-                            'optOut', email_out
-                        )
-                    ))
-                end
-            ))
-        end
-        || delivery.compact(jsonb_build_object('removeTags', to_jsonb(tags_to_remove)))
-        || jsonb_build_object(
-            'forceOptIn', email_in,
-            'forceOptOut', email_out,
-            'forcePhoneOptIn', sms_in,
-            'forcePhoneOptOut', sms_out
-        ) as request
+        end as outcome
     from decided
+),
+requests as materialized (
+    select
+        outcomes.*,
+        case
+            -- What is null or empty says nothing and is left out.
+            when outcome in ('send', 'untag', 'opt_out') then jsonb_strip_nulls(
+                case
+                    when outcome <> 'send' then jsonb_build_object(
+                        'contact', jsonb_build_object('email', base ->> 'email')
+                    )
+                    else jsonb_build_object(
+                        'contact', jsonb_build_object(
+                            -- A rename is addressed to the card as it is called there.
+                            'email', coalesce(case when former_id is not null then base ->> 'email' end, payload ->> 'email'),
+                            'name', payload ->> 'name',
+                            'phone', payload ->> 'phone',
+                            'company', payload ->> 'company',
+                            'externalId', payload ->> 'external_id',
+                            'state', payload ->> 'state',
+                            'address', case
+                                when payload ? 'address' then jsonb_build_object(
+                                    'streetAddress', payload #>> '{address,street}',
+                                    'zipCode', payload #>> '{address,zip}',
+                                    'city', payload #>> '{address,city}',
+                                    'country', payload #>> '{address,country}'
+                                )
+                            end
+                        ),
+                        'newEmail', case when former_id is not null then payload ->> 'email' end,
+                        'lang', case when former_id is not null then payload ->> 'lang' end,
+                        'province', payload ->> 'province',
+                        'birthday', payload ->> 'birthday',
+                        'properties', payload -> 'properties',
+                        'tags', nullif(payload -> 'tags', '[]'),
+                        -- The agreement's own record, where the account has one of this name (it must exist already).
+                        'consentDetails', case
+                            when consent_name is not null and (email_in or email_out) then jsonb_build_array(
+                                jsonb_build_object(
+                                    'consentName', consent_name,
+                                    'consentAccept', email_in,
+                                    'agreementDate', delivery.epoch_ms((payload #>> '{consent,email,at}')::timestamptz),
+                                    'optOut', email_out
+                                )
+                            )
+                        end
+                    )
+                end
+                || jsonb_build_object(
+                    'removeTags', case when tags_to_remove <> '{}' then to_jsonb(tags_to_remove) end,
+                    'forceOptIn', email_in,
+                    'forceOptOut', email_out,
+                    'forcePhoneOptIn', sms_in,
+                    'forcePhoneOptOut', sms_out
+                )
+            )
+        end as request
+    from outcomes
     cross join settings
 )
 select
@@ -246,7 +265,7 @@ select
         when 'send' then case when former_id is not null then 'rename' when base is null then 'new' else 'changed' end
     end as kind,
     request #>> '{contact,email}' as address,
-    case when outcome in ('send', 'untag', 'opt_out') then request end as request,
+    request,
     payload,
     base as before,
     former_id,

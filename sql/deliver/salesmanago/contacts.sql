@@ -63,23 +63,25 @@ candidates as materialized (
             select from canonical.contact_sources as source
             where source.contact_id = candidate.key and source.connection = any (settings.connections)
         ) as is_ours,
-        exists (
-            select from canonical.orders
-            where orders.contact_id = candidate.key
-                and orders.connection = any (settings.connections)
-        ) as has_ordered,
-        settings.orders_without_consent
-        and exists (
-            select from canonical.orders
-            where orders.contact_id = candidate.key
-                and orders.connection = any (settings.connections)
-                and (orders.status = 'DELIVERED' or (orders.status = 'IN_PROGRESS' and orders.payment_status = 'paid'))
-                and (settings.placed_after is null or orders.placed_at >= settings.placed_after)
-                and (settings.placed_before is null or orders.placed_at < settings.placed_before)
-        ) as is_needed_by_orders
+        ordered.has_ordered,
+        settings.orders_without_consent and ordered.needs_contact as is_needed_by_orders
     from pg_temp.deliver_candidates as candidate
     cross join settings
     left join renames on renames.key = candidate.key
+    cross join lateral (
+        select
+            count(*) > 0 as has_ordered,
+            coalesce(
+                bool_or(
+                    (orders.status = 'DELIVERED' or (orders.status = 'IN_PROGRESS' and orders.payment_status = 'paid'))
+                    and (settings.placed_after is null or orders.placed_at >= settings.placed_after)
+                    and (settings.placed_before is null or orders.placed_at < settings.placed_before)
+                ),
+                false
+            ) as needs_contact
+        from canonical.orders
+        where orders.contact_id = candidate.key and orders.connection = any (settings.connections)
+    ) as ordered
 ),
 accounts as (
     -- The account's key at the first connection of the pipeline file that has one.
@@ -96,44 +98,41 @@ accounts as (
         length(source.source_key),
         source.source_key
 ),
-tag_names as (
-    select tag.contact_id, settings.tags ->> 'registered' as name
+tag_names as materialized (
+    select
+        tag.contact_id,
+        case tag.origin
+            when 'registered' then settings.tags ->> 'registered'
+            -- Only without an account.
+            when 'newsletter' then case when not contact.registered then settings.tags ->> 'newsletter' end
+            when 'category' then case when (settings.tags ->> 'categories')::boolean then tag.tag end
+            when 'pipeline' then tag.tag
+        end as name
     from pg_temp.deliver_candidates as candidate
-    join canonical.contact_tags as tag on tag.contact_id = candidate.key
     cross join settings
-    where tag.origin = 'registered'
-    union all
-    -- Only without an account.
-    select tag.contact_id, settings.tags ->> 'newsletter'
-    from pg_temp.deliver_candidates as candidate
     join canonical.contact_tags as tag on tag.contact_id = candidate.key
     join canonical.contacts as contact on contact.contact_id = candidate.key
-    cross join settings
-    where tag.origin = 'newsletter' and not contact.registered
-    union all
-    select tag.contact_id, tag.tag
-    from pg_temp.deliver_candidates as candidate
-    join canonical.contact_tags as tag on tag.contact_id = candidate.key
-    cross join settings
-    where (tag.origin = 'category' and (settings.tags ->> 'categories')::boolean) or tag.origin = 'pipeline'
     union all
     select candidate.key, always.name
     from pg_temp.deliver_candidates as candidate
     cross join settings
     cross join jsonb_array_elements_text(settings.tags -> 'always') as always (name)
 ),
-spelled_tags as (
+spellings as materialized (
     -- The platform's own spelling (sheet, 5.3), or comparisons fail: upper case, no blanks, no commas.
-    select distinct
-        contact_id,
+    select
+        name,
         replace(upper(btrim(regexp_replace(replace(name, ',', ' '), '\s+', ' ', 'g'))), ' ', '_') as tag
-    from tag_names
-    where name is not null
+    from (select distinct name from tag_names where name is not null) as names
 ),
 tags as (
     select contact_id, jsonb_agg(tag order by tag collate "C") as tags
-    from spelled_tags
-    where tag <> ''
+    from (
+        select distinct tag_names.contact_id, spellings.tag
+        from tag_names
+        join spellings on spellings.name = tag_names.name
+        where spellings.tag <> ''
+    ) as spelled_tags
     group by contact_id
 ),
 fields as (
@@ -159,41 +158,43 @@ cards as materialized (
         contact.email,
         contact.email_consent,
         contact.created_at,
-        delivery.compact(jsonb_build_object(
-            'email', contact.email,
+        -- What is null or empty says nothing and is left out.
+        jsonb_strip_nulls(jsonb_build_object(
+            'email', nullif(contact.email, ''),
             'name', nullif(concat_ws(' ', btrim(contact.first_name), btrim(contact.last_name)), ''),
-            'phone', contact.phone,
-            'company', btrim(contact.company),
-            'external_id', accounts.external_id,
+            'phone', nullif(contact.phone, ''),
+            'company', nullif(btrim(contact.company), ''),
+            'external_id', nullif(accounts.external_id, ''),
             -- Somebody who only reads the newsletter has bought nothing yet.
             'state', case when contact.registered or candidate.has_ordered then 'CUSTOMER' else 'PROSPECT' end,
-            'address', delivery.compact(jsonb_build_object(
-                'street', btrim(contact.street),
-                'zip', btrim(contact.postal_code),
-                'city', btrim(contact.city),
-                'country', contact.country
-            )),
-            'province', btrim(contact.region),
+            'address', nullif(
+                jsonb_strip_nulls(jsonb_build_object(
+                    'street', nullif(btrim(contact.street), ''),
+                    'zip', nullif(btrim(contact.postal_code), ''),
+                    'city', nullif(btrim(contact.city), ''),
+                    'country', nullif(contact.country, '')
+                )),
+                '{}'
+            ),
+            'province', nullif(btrim(contact.region), ''),
             'birthday', to_char(contact.birthday, 'YYYYMMDD'),
             'lang', upper(coalesce(
                 nullif(split_part(translate(contact.language, '-', '_'), '_', 1), ''),
-                settings.default_lang
+                nullif(settings.default_lang, '')
             )),
-            'properties', fields.properties
-        ))
-        || jsonb_build_object(
+            'properties', fields.properties,
             'tags', coalesce(tags.tags, '[]'),
             'consent', jsonb_build_object(
-                'email', jsonb_strip_nulls(jsonb_build_object(
+                'email', jsonb_build_object(
                     'state', contact.email_consent,
                     'at', delivery.iso_utc(contact.email_consent_at)
-                )),
-                'sms', jsonb_strip_nulls(jsonb_build_object(
+                ),
+                'sms', jsonb_build_object(
                     'state', contact.sms_consent,
                     'at', delivery.iso_utc(contact.sms_consent_at)
-                ))
+                )
             )
-        ) as payload
+        )) as payload
     from candidates as candidate
     cross join settings
     left join canonical.contacts as contact on contact.contact_id = candidate.key

@@ -36,19 +36,25 @@ orders as materialized (
     join canonical.orders on orders.order_id = candidate.key
 ),
 sent as (
-    -- By order alone: the contact that the order hangs on may have changed since.
+    -- By order alone: the contact that the order hangs on may have changed since. One look-up for each order, whatever
+    -- the planner thinks of a ledger that has just begun to grow.
     select
-        ledger.key as order_id,
-        max(ledger.state) filter (where ledger.object = 'purchase') as purchase_state,
-        bool_or(ledger.object in ('cancellation', 'return')) as is_undone,
-        bool_or(ledger.state <> 'acknowledged') as is_open
+        candidate.key as order_id,
+        events.purchase_state,
+        events.is_undone,
+        events.is_open
     from pg_temp.deliver_candidates as candidate
     cross join settings
-    join delivery.ledger
-        on ledger.target = settings.target
-        and ledger.object in ('purchase', 'cancellation', 'return')
-        and ledger.key = candidate.key
-    group by ledger.key
+    cross join lateral (
+        select
+            max(ledger.state) filter (where ledger.object = 'purchase') as purchase_state,
+            bool_or(ledger.object in ('cancellation', 'return')) as is_undone,
+            bool_or(ledger.state <> 'acknowledged') as is_open
+        from delivery.ledger
+        where ledger.key = candidate.key
+            and ledger.target = settings.target
+            and ledger.object in ('purchase', 'cancellation', 'return')
+    ) as events
 ),
 contacts as (
     select
@@ -192,32 +198,35 @@ coded as materialized (
 details as materialized (
     select
         coded.*,
-        delivery.compact(jsonb_build_object(
-            'contactExtEventType', upper(object),
-            'date', delivery.epoch_ms(happened_at),
-            'products', products,
-            'value', round(value, 2),
-            'location', settings.location,
-            'shopDomain', settings.shop_domain,
-            'description', delivery.cut_bytes(btrim(payment_method), 2048),
-            'externalId', delivery.cut_bytes(coalesce(number, source_key), 255),
-            'detail1', names,
-            'detail2', delivery.cut_bytes(source_key, 255),
-            'detail3', quantities,
-            'detail4', delivery.cut_bytes(btrim(delivery_method), 255),
-            'detail5', trim_scale(nullif(discount, 0))::text,
-            'detail6', case when product_keys ~ '[^,]' then product_keys end,
-            'detail7', case when variation_keys ~ '[^,]' then variation_keys end,
-            'detail8', delivery.cut_bytes(language, 255),
-            'detail9', currency,
-            'detail10', trim_scale(nullif(shipping, 0))::text,
-            'detail11', delivery.cut_bytes(btrim(pickup_place), 255),
-            'detail12', delivery.cut_bytes(utm ->> 'source', 255),
-            'detail13', delivery.cut_bytes(utm ->> 'medium', 255),
-            'detail14', delivery.cut_bytes(utm ->> 'campaign', 255),
-            'detail15', delivery.cut_bytes(utm ->> 'content', 255),
-            'detail16', delivery.cut_bytes(utm ->> 'term', 255)
-        )) as request
+        -- What is null or empty says nothing and is left out.
+        case
+            when verdict_and_code = 'send' then jsonb_strip_nulls(jsonb_build_object(
+                'contactExtEventType', upper(object),
+                'date', delivery.epoch_ms(happened_at),
+                'products', nullif(products, ''),
+                'value', round(value, 2),
+                'location', nullif(settings.location, ''),
+                'shopDomain', nullif(settings.shop_domain, ''),
+                'description', nullif(delivery.cut_bytes(btrim(payment_method), 2048), ''),
+                'externalId', nullif(delivery.cut_bytes(coalesce(number, source_key), 255), ''),
+                'detail1', nullif(names, ''),
+                'detail2', nullif(delivery.cut_bytes(source_key, 255), ''),
+                'detail3', nullif(quantities, ''),
+                'detail4', nullif(delivery.cut_bytes(btrim(delivery_method), 255), ''),
+                'detail5', trim_scale(nullif(discount, 0))::text,
+                'detail6', case when product_keys ~ '[^,]' then product_keys end,
+                'detail7', case when variation_keys ~ '[^,]' then variation_keys end,
+                'detail8', nullif(delivery.cut_bytes(language, 255), ''),
+                'detail9', nullif(currency, ''),
+                'detail10', trim_scale(nullif(shipping, 0))::text,
+                'detail11', nullif(delivery.cut_bytes(btrim(pickup_place), 255), ''),
+                'detail12', nullif(delivery.cut_bytes(utm ->> 'source', 255), ''),
+                'detail13', nullif(delivery.cut_bytes(utm ->> 'medium', 255), ''),
+                'detail14', nullif(delivery.cut_bytes(utm ->> 'campaign', 255), ''),
+                'detail15', nullif(delivery.cut_bytes(utm ->> 'content', 255), ''),
+                'detail16', nullif(delivery.cut_bytes(utm ->> 'term', 255), '')
+            ))
+        end as request
     from coded
     cross join settings
 )
@@ -227,8 +236,8 @@ select
     object,
     contact_id,
     address,
-    case when verdict_and_code = 'send' then request end as request,
-    case when verdict_and_code = 'send' then request || jsonb_build_object('email', address) end as payload,
+    request,
+    request || jsonb_build_object('email', address) as payload,
     nullif(split_part(verdict_and_code, ' ', 2), '') as code,
     case split_part(verdict_and_code, ' ', 2)
         when 'empty-order' then 'the order has neither products nor a total; SALESmanago takes no such event'

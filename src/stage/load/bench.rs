@@ -144,6 +144,7 @@ pub struct Bench {
     client: Client,
     settings: Settings,
     contacts: String,
+    contact_checks: &'static str,
     contact_requests: &'static str,
     events: &'static str,
     queued: i64,
@@ -190,6 +191,7 @@ impl Bench {
         let file = |name: &str| sql::file(&format!("deliver/{}/{name}.sql", settings.platform));
         Ok(Self {
             contacts: settings.fields.embed(file("contacts")?),
+            contact_checks: file("contact_checks")?,
             contact_requests: file("contact_requests")?,
             events: file("events")?,
             client,
@@ -292,8 +294,24 @@ impl Bench {
     /// # Errors
     /// [`Kind::PipelineFile`] for a field expression that fails; those of the database.
     pub async fn next_contacts(&mut self) -> Result<Option<Vec<Rendered>>> {
-        if !self.take().await? {
+        if !self.take_contacts().await? {
             return Ok(None);
+        }
+        let rendered = self.render_contacts().await?;
+        if self.has_plan {
+            planned::stay_true(&self.client, &rendered).await?;
+        }
+        Ok(Some(rendered))
+    }
+
+    /// Takes the next slice of contacts in hand and works out what the target should hold of them; false at the end of the
+    /// queue. [`Bench::render_contacts`] gives the requests.
+    ///
+    /// # Errors
+    /// [`Kind::PipelineFile`] for a field expression that fails; those of the database.
+    pub async fn take_contacts(&mut self) -> Result<bool> {
+        if !self.take().await? {
+            return Ok(false);
         }
         let transaction = self.client.build_transaction().read_only(true).start().await?;
         let text = format!(
@@ -310,11 +328,16 @@ impl Bench {
                 return Err(error.into());
             }
         }
-        let rendered = self.render_contacts().await?;
-        if self.has_plan {
-            planned::stay_true(&self.client, &rendered).await?;
-        }
-        Ok(Some(rendered))
+        Ok(true)
+    }
+
+    /// The addresses of the slice in hand whose cards are to be looked at before an opt-in.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn addresses_to_check(&self) -> Result<Vec<String>> {
+        let rows = self.client.query(self.contact_checks, &[&self.settings.value]).await?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
     /// The slice in hand, rendered with what has been seen at the target.

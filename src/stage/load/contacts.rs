@@ -9,6 +9,7 @@ use crate::failpoint::{self, Bug};
 use crate::target::ContactState;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, StreamExt};
+use std::collections::HashSet;
 
 /// What a look at cards is called in counts.
 pub(in crate::stage) const CHECK_CALL: &str = "look at contacts";
@@ -19,24 +20,49 @@ pub(super) type Look<'a> = (&'a [String], Vec<Option<ContactState>>);
 impl Load<'_> {
     /// The next slice of contacts that are to be sent; what is not is settled.
     pub(super) async fn prepare_contacts(&self, bench: &mut Bench) -> Result<Option<Vec<Rendered>>> {
-        let Some(rendered) = bench.next_contacts().await? else { return Ok(None) };
+        let mut looked = HashSet::new();
+        let mut rendered = if self.is_planned {
+            // A plan says what is sent where no card objects, so it is compared with what is rendered before any look.
+            let Some(rendered) = bench.next_contacts().await? else { return Ok(None) };
+            rendered
+        } else {
+            if !bench.take_contacts().await? {
+                return Ok(None);
+            }
+            if self.looks_first() {
+                let addresses = bench.addresses_to_check().await?;
+                self.look_before_opt_in(bench, &addresses).await?;
+                looked.extend(addresses);
+            }
+            bench.render_contacts().await?
+        };
         self.gate.check()?;
-        let rendered = self.look_before_opt_in(bench, rendered).await?;
+        let mut missed = addresses_to_check(&rendered);
+        missed.retain(|address| !looked.contains(address));
+        if self.looks_first() && !missed.is_empty() {
+            self.look_before_opt_in(bench, &missed).await?;
+            rendered = bench.render_contacts().await?;
+        }
         self.settle_unsent(Object::Contact, rendered).await.map(Some)
     }
 
-    /// Asks the target for the cards of those who would be opted in, and renders the slice again with what it says.
-    async fn look_before_opt_in(&self, bench: &mut Bench, rendered: Vec<Rendered>) -> Result<Vec<Rendered>> {
-        let addresses = addresses_to_check(&rendered);
-        if !self.settings.check_existing || addresses.is_empty() || failpoint::is_planted(Bug::LiftOptOut) {
-            return Ok(rendered);
+    /// Whether cards are looked at before an opt-in.
+    fn looks_first(&self) -> bool {
+        self.settings.check_existing && !failpoint::is_planted(Bug::LiftOptOut)
+    }
+
+    /// Asks the target for the cards of those who would be opted in.
+    async fn look_before_opt_in(&self, bench: &Bench, addresses: &[String]) -> Result<()> {
+        if addresses.is_empty() {
+            return Ok(());
         }
-        let mut looks = self.looks(&addresses);
+        let mut seen = Vec::with_capacity(addresses.len());
+        let mut looks = self.looks(addresses);
         while let Some(look) = looks.next().await {
-            let (chunk, states) = look?;
-            bench.note_seen(chunk, &states).await?;
+            let (_, states) = look?;
+            seen.extend(states);
         }
-        bench.render_contacts().await
+        bench.note_seen(addresses, &seen).await
     }
 
     /// What the target holds at addresses, call by call, several calls at once.

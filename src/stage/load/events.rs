@@ -49,10 +49,10 @@ impl Load<'_> {
             let mut addresses: Vec<String> = open.keys().cloned().collect();
             addresses.sort_unstable();
             let mut looks = self.looks(&addresses);
+            let mut there = Vec::new();
+            let mut ids = Vec::new();
             while let Some(look) = looks.next().await {
                 let (chunk, states) = look?;
-                let mut there = Vec::new();
-                let mut ids = Vec::new();
                 for (address, state) in chunk.iter().zip(states) {
                     let Some(state) = state else { continue };
                     for contact in open.remove(address).unwrap_or_default() {
@@ -60,10 +60,10 @@ impl Load<'_> {
                         ids.push(state.target_id.clone());
                     }
                 }
-                if !there.is_empty() {
-                    self.ledger.confirm(&there, &ids).await?;
-                    confirmed.extend(there);
-                }
+            }
+            if !there.is_empty() {
+                self.ledger.confirm(&there, &ids).await?;
+                confirmed.extend(there);
             }
             if open.is_empty() || Instant::now() >= self.wait_until() {
                 break;
