@@ -19,6 +19,7 @@ pub mod config;
 pub mod error;
 pub mod failpoint;
 pub mod http;
+pub mod json;
 pub mod printer;
 pub mod progress;
 pub mod sandbox;

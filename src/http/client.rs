@@ -285,6 +285,8 @@ struct Spec {
     url: Url,
     headers: HeaderMap,
     body: Option<Value>,
+    /// One more member of the body, JSON already.
+    member: Option<(&'static str, Bytes)>,
     auth: Arc<Auth>,
     idempotency: Idempotency,
     attempts: u32,
@@ -326,6 +328,7 @@ impl Call {
             url,
             headers: HeaderMap::new(),
             body: None,
+            member: None,
             auth,
             idempotency,
             attempts,
@@ -357,6 +360,12 @@ impl Call {
     /// The JSON body.
     pub fn body(mut self, body: Value) -> Self {
         self.spec.body = Some(body);
+        self
+    }
+
+    /// One more member of a body that is an object; its value is written as JSON already.
+    pub fn member(mut self, name: &'static str, value: impl Into<Bytes>) -> Self {
+        self.spec.member = Some((name, value.into()));
         self
     }
 
@@ -410,8 +419,20 @@ impl Spec {
         let mut request = reqwest::Request::new(self.method.clone(), address);
         if let Some(body) = &body {
             headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json;charset=UTF-8"));
-            let text = serde_json::to_vec(body)
+            let mut text = serde_json::to_vec(body)
                 .map_err(|error| Error::new(Kind::Internal, "a body cannot be written as JSON").because(error))?;
+            if let Some((name, value)) = &self.member {
+                if text.pop() != Some(b'}') {
+                    return Err(Error::new(Kind::Internal, "a member goes into a body that is no JSON object"));
+                }
+                if text.len() > 1 {
+                    text.push(b',');
+                }
+                text.reserve(name.len() + value.len() + 4);
+                text.extend_from_slice(format!("\"{name}\":").as_bytes());
+                text.extend_from_slice(value);
+                text.push(b'}');
+            }
             *request.body_mut() = Some(Bytes::from(text).into());
         }
         *request.headers_mut() = headers;

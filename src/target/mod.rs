@@ -10,6 +10,7 @@ pub mod salesmanago;
 
 use crate::Result;
 use crate::http::Budget;
+use crate::json::Json;
 use crate::source::Finding;
 use async_trait::async_trait;
 use serde::Serialize;
@@ -43,7 +44,7 @@ pub struct Item {
     /// How the target addresses the contact (an e-mail, mostly).
     pub address: String,
     /// The request that brings the target to the desired state.
-    pub request: Value,
+    pub request: Json,
 }
 
 /// What became of one record.

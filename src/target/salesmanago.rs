@@ -250,14 +250,28 @@ impl SalesManago {
     }
 
     /// One call; `body` is what stands beside credentials, time and owner.
-    async fn call(&self, path: &str, mut body: Fields, idempotency: Idempotency) -> Result<Fields, Trouble> {
+    async fn call(&self, path: &str, body: Fields, idempotency: Idempotency) -> Result<Fields, Trouble> {
+        self.call_with(path, body, None, idempotency).await
+    }
+
+    /// The same with one more member, a list that is JSON text already.
+    async fn call_with(
+        &self,
+        path: &str,
+        mut body: Fields,
+        list: Option<(&'static str, String)>,
+        idempotency: Idempotency,
+    ) -> Result<Fields, Trouble> {
         body.insert("owner".into(), self.settings.owner.as_str().into());
         body.insert("requestTime".into(), Timestamp::now().as_millisecond().into());
-        let call = self
+        let mut call = self
             .client
             .post(path, body.into(), idempotency)
             .header("content-type", "application/json;charset=UTF-8")
             .header("accept", "application/json, application/json");
+        if let Some((name, list)) = list {
+            call = call.member(name, list);
+        }
         let response = call.send().await.map_err(Trouble::Failed)?;
         match response.json().await.map_err(Trouble::Failed)? {
             Value::Object(mut fields) => match fields.get("success") {
@@ -298,7 +312,6 @@ impl SalesManago {
 
     async fn upsert(&self, items: &[Item], first_load: bool) -> Result<BatchOutcome> {
         let mut body = Map::new();
-        body.insert("upsertDetails".into(), items.iter().map(|item| item.request.clone()).collect());
         body.insert("useApiDoubleOptIn".into(), false.into());
         if let Some(lang) = &self.settings.lang {
             body.insert("lang".into(), lang.as_str().into());
@@ -306,7 +319,8 @@ impl SalesManago {
         if first_load {
             body.insert("fireEvents".into(), false.into());
         }
-        match self.call("api/contact/batchupsertv2", body, Idempotency::Safe).await {
+        let cards = Some(("upsertDetails", list(items.iter().map(|item| item.request.text()))));
+        match self.call_with("api/contact/batchupsertv2", body, cards, Idempotency::Safe).await {
             Ok(answer) => Ok(BatchOutcome {
                 outcomes: vec![Outcome::Acknowledged(None); items.len()],
                 reference: answer.get("requestId").and_then(word),
@@ -319,8 +333,8 @@ impl SalesManago {
     /// Renames a card, or finds that a former attempt has done so already: the outcome is the same however often it is
     /// called, which `newEmail` alone does not promise.
     async fn rename(&self, item: &Item) -> Result<BatchOutcome> {
-        let mut body = match &item.request {
-            Value::Object(fields) => fields.clone(),
+        let mut body = match item.request.value() {
+            Value::Object(fields) => fields,
             _ => return Err(Error::new(Kind::Internal, "a rename that is no JSON object")),
         };
         let old = body.get("contact").and_then(|contact| contact.get("email")).and_then(word);
@@ -359,9 +373,12 @@ impl SalesManago {
     async fn add_events(&self, items: &[Item]) -> Result<BatchOutcome> {
         const PATH: &str = "api/v2/contact/addBatchContactExtEvent";
         // Whoever is addressed is not opted in by it: `forceOptIn` stays out (sheet, section 5.1).
-        let events = items.iter().map(|item| json!({"email": item.address, "contactEvent": item.request}));
-        let body = Map::from_iter([("events".to_owned(), events.collect())]);
-        match self.call(PATH, body, Idempotency::Unsafe).await {
+        let address = |item: &Item| Value::from(item.address.as_str());
+        let events = items
+            .iter()
+            .map(|item| format!(r#"{{"email":{},"contactEvent":{}}}"#, address(item), item.request.text()));
+        let events = Some(("events", list(events)));
+        match self.call_with(PATH, Fields::new(), events, Idempotency::Unsafe).await {
             Ok(answer) => Ok(BatchOutcome { outcomes: judge(items, &answer), reference: None }),
             Err(Trouble::Refused(texts)) => refused(items, &texts),
             Err(Trouble::Failed(failure)) if failure.fate() == Fate::Unknown => {
@@ -425,7 +442,7 @@ impl Target for SalesManago {
             .collect();
         let cards = self.cards(&addresses).await?;
         let found = items.iter().map(|item| match cards.get(&item.address.trim().to_lowercase()) {
-            Some(cards) => find_event(cards, &item.request),
+            Some(cards) => find_event(cards, &item.request.value()),
             None => Found::Absent,
         });
         Ok(found.collect())
@@ -595,6 +612,19 @@ fn explain(texts: &[String]) -> Error {
     let said: String = said.join(" ").chars().take(300).collect();
     let said = if said.is_empty() { "without a reason".to_owned() } else { said };
     Error::new(Kind::Refused, format!("SALESmanago refused the call: {said}"))
+}
+
+/// A JSON list of what is JSON already.
+fn list(elements: impl Iterator<Item = impl AsRef<str>>) -> String {
+    let mut text = String::from("[");
+    for (place, element) in elements.enumerate() {
+        if place > 0 {
+            text.push(',');
+        }
+        text.push_str(element.as_ref());
+    }
+    text.push(']');
+    text
 }
 
 fn no_such_owner() -> Error {

@@ -23,7 +23,7 @@ fn account(base_url: &str, more: &[(&str, Value)]) -> Account {
 
 fn item(email: &str) -> Item {
     let request = json!({"contactExtEventType": "PURCHASE", "externalId": "50001"});
-    Item { key: Uuid::nil(), contact_id: Uuid::nil(), address: email.into(), request }
+    Item { key: Uuid::nil(), contact_id: Uuid::nil(), address: email.into(), request: request.into() }
 }
 
 fn fields(value: Value) -> Fields {
@@ -148,7 +148,7 @@ fn counters_of_a_batch_are_believed_only_where_they_add_up() {
 }
 
 fn found(events: Value) -> Found {
-    find_event(&[fields(json!({"contactExtEvents": events}))], &item("a@x.example").request)
+    find_event(&[fields(json!({"contactExtEvents": events}))], &item("a@x.example").request.value())
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn a_card_that_does_not_tell_is_not_taken_for_an_absence() {
     assert!(cannot(found(json!([{"externalId": "50001"}]))), "no kind");
     let many = vec![json!({"type": "VISIT", "externalId": "1"}); TRUSTED_LIST];
     assert!(cannot(found(json!(many))), "a list that may be cut");
-    assert!(cannot(find_event(&[fields(json!({"id": "x"}))], &item("a@x.example").request)), "no list");
+    assert!(cannot(find_event(&[fields(json!({"id": "x"}))], &item("a@x.example").request.value())), "no list");
     assert!(cannot(find_event(&[fields(json!({"contactExtEvents": []}))], &json!({"contactExtEventType": "CART"}))));
 }
 

@@ -84,7 +84,7 @@ fn operation(target: &dyn Target, name: &str) -> Operation {
 }
 
 fn item(email: &str, request: Value) -> Item {
-    Item { key: Uuid::new_v4(), contact_id: Uuid::new_v4(), address: email.into(), request }
+    Item { key: Uuid::new_v4(), contact_id: Uuid::new_v4(), address: email.into(), request: request.into() }
 }
 
 /// A contact as `sql/deliver` renders it.
@@ -465,7 +465,7 @@ async fn the_body_of_each_operation_is_what_the_golden_files_say() {
             "properties": {"shop_language": "pl"}, "forceOptIn": true}),
     );
     let mut renamed = anna.clone();
-    renamed.request["newEmail"] = json!("anna.kowalska@example.com");
+    renamed.request = anna.request.with_member("newEmail", "\"anna.kowalska@example.com\"");
     let of = |kind: &str| {
         vec![event("anna.nowak@example.com", kind, "50001"), event("piotr.test@example.com", kind, "50002")]
     };

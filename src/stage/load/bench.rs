@@ -7,10 +7,10 @@
 
 use super::planned;
 use super::settings::Settings;
+use crate::json::Json;
 use crate::store::Database;
 use crate::target::ContactState;
 use crate::{Error, Kind, Result, sql};
-use serde_json::Value;
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
@@ -98,11 +98,11 @@ pub struct Rendered {
     /// How the target addresses the contact.
     pub address: String,
     /// The request.
-    pub request: Value,
+    pub request: Json,
     /// What the ledger will say.
-    pub payload: Value,
+    pub payload: Json,
     /// What the ledger says now.
-    pub before: Option<Value>,
+    pub before: Option<Json>,
     /// The contact whose card is renamed.
     pub former_id: Option<Uuid>,
     /// Whether the card is to be looked at before this opt-in.
@@ -527,8 +527,8 @@ fn contact(row: &Row) -> Result<Rendered> {
         operation: row.try_get("operation")?,
         kind: format!("contacts {}", kind.unwrap_or_default()),
         address: row.try_get::<_, Option<String>>("address")?.unwrap_or_default(),
-        request: row.try_get::<_, Option<Value>>("request")?.unwrap_or_default(),
-        payload: row.try_get::<_, Option<Value>>("payload")?.unwrap_or_default(),
+        request: row.try_get::<_, Option<Json>>("request")?.unwrap_or_default(),
+        payload: row.try_get::<_, Option<Json>>("payload")?.unwrap_or_default(),
         before: row.try_get("before")?,
         former_id: row.try_get("former_id")?,
         needs_check: row.try_get("needs_check")?,
@@ -553,8 +553,8 @@ fn event(row: &Row) -> Result<Rendered> {
         object,
         operation: None,
         address: row.try_get::<_, Option<String>>("address")?.unwrap_or_default(),
-        request: row.try_get::<_, Option<Value>>("request")?.unwrap_or_default(),
-        payload: row.try_get::<_, Option<Value>>("payload")?.unwrap_or_default(),
+        request: row.try_get::<_, Option<Json>>("request")?.unwrap_or_default(),
+        payload: row.try_get::<_, Option<Json>>("payload")?.unwrap_or_default(),
         before: None,
         former_id: None,
         needs_check: false,
@@ -577,8 +577,8 @@ fn gone_order(key: Uuid, run_id: i64) -> Rendered {
         operation: None,
         kind: "order".to_owned(),
         address: String::new(),
-        request: Value::Null,
-        payload: Value::Null,
+        request: Json::default(),
+        payload: Json::default(),
         before: None,
         former_id: None,
         needs_check: false,

@@ -35,7 +35,7 @@ impl Toll {
     /// Counts a rendered contact.
     pub fn add(&mut self, record: &Rendered) {
         let Some(before) = record.before.as_ref().filter(|_| record.verdict == Verdict::Send) else { return };
-        let removes = removes(record, before);
+        let removes = removes(&record.payload.value(), &before.value());
         self.changed += 1;
         if removes {
             if self.removed == 0 {
@@ -85,14 +85,14 @@ impl Toll {
 }
 
 /// Whether the account's card loses something that people miss.
-fn removes(record: &Rendered, before: &Value) -> bool {
+fn removes(payload: &Value, before: &Value) -> bool {
     let withdraws = |channel: &str| {
         let state = |payload: &Value| payload["consent"][channel]["state"] == "opt_in";
-        state(before) && !state(&record.payload)
+        state(before) && !state(payload)
     };
-    let kept: Vec<&Value> = record.payload["tags"].as_array().into_iter().flatten().collect();
+    let kept: Vec<&Value> = payload["tags"].as_array().into_iter().flatten().collect();
     let loses_tags = before["tags"].as_array().into_iter().flatten().any(|tag| !kept.contains(&tag));
-    record.payload["gone"] == true || loses_tags || withdraws("email") || withdraws("sms")
+    payload["gone"] == true || loses_tags || withdraws("email") || withdraws("sms")
 }
 
 /// How many contacts of this pipeline the account holds.

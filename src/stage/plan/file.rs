@@ -88,7 +88,7 @@ impl Line {
             address: record.address.clone(),
             payload: hashes.payload?,
             before: hashes.before,
-            request: record.request.clone(),
+            request: record.request.value(),
         })
     }
 }

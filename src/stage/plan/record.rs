@@ -1,5 +1,6 @@
 //! One record of a plan, and the fields in which it differs.
 
+use crate::json::Json;
 use crate::stage::load::bench::{Rendered, Verdict};
 use serde::Serialize;
 use serde_json::Value;
@@ -48,7 +49,7 @@ impl Record {
             Verdict::Wait => "wait".to_owned(),
         };
         let fields = if record.verdict == Verdict::Send {
-            changes(record.before.as_ref().unwrap_or(&Value::Null), &record.payload)
+            changes(&record.before.as_ref().map(Json::value).unwrap_or_default(), &record.payload.value())
         } else {
             Vec::new()
         };

@@ -111,7 +111,7 @@ impl FakeTarget {
 
 fn apply(state: &mut State, operation: &Operation, items: &[Item]) {
     for item in items {
-        let request = &item.request;
+        let request = &item.request.value();
         if operation.object != "contact" {
             state.events.push((item.address.clone(), request.clone()));
             continue;
@@ -155,7 +155,7 @@ impl Target for FakeTarget {
         self.state(|state| {
             state.calls.push(Call {
                 operation: operation.name,
-                requests: items.iter().map(|item| item.request.clone()).collect(),
+                requests: items.iter().map(|item| item.request.value()).collect(),
                 first_load,
             });
             if items.iter().any(|item| state.spoiled.contains(&item.address)) {
@@ -186,11 +186,11 @@ impl Target for FakeTarget {
     async fn look_up(&self, _: &Operation, items: &[Item]) -> Result<Vec<Found>> {
         Ok(self.state(|state| {
             let found = items.iter().map(|item| {
-                let is_it =
-                    |(address, request): &&(String, Value)| *address == item.address && *request == item.request;
+                let wanted = item.request.value();
+                let is_it = |(address, request): &&(String, Value)| *address == item.address && *request == wanted;
                 match state.events.iter().find(is_it) {
                     _ if state.cannot_tell => Found::CannotTell("my memory fails me".into()),
-                    Some(_) => Found::Present(Some(format!("found-{}", item.request["externalId"]))),
+                    Some(_) => Found::Present(Some(format!("found-{}", wanted["externalId"]))),
                     None => Found::Absent,
                 }
             });
