@@ -87,7 +87,10 @@ accounts as (
     -- The account's key at the first connection of the pipeline file that has one.
     select distinct on (source.contact_id)
         source.contact_id,
-        regexp_replace(source.source_key, '^account:', '') as external_id
+        case
+            when starts_with(source.source_key, 'account:') then substr(source.source_key, 9)
+            else source.source_key
+        end as external_id
     from pg_temp.deliver_candidates as candidate
     join canonical.contact_sources as source on source.contact_id = candidate.key
     cross join settings

@@ -125,7 +125,10 @@ lines as materialized (
             '_'
         ) as id,
         -- A comma would split the name in two.
-        regexp_replace(coalesce(btrim(item.name), ''), '\s*,\s*', ' ', 'g') as name,
+        case
+            when strpos(item.name, ',') > 0 then regexp_replace(btrim(item.name), '\s*,\s*', ' ', 'g')
+            else coalesce(btrim(item.name), '')
+        end as name,
         coalesce(trim_scale(item.quantity)::text, '') as quantity,
         coalesce(item.product_key, '') as product_key,
         coalesce(item.variation_key, '') as variation_key
