@@ -7,7 +7,7 @@ where (
         or (schemaname = 'delivery' and relname in ('pending', 'ledger'))
     )
     and (
-        -- Not by the time of the last analyze: a server that crashed, and a copy, have forgotten that, not the statistics.
+        -- Not by the time of the last analyze: a server that crashed has forgotten that, but not the statistics.
         not exists (
             select from pg_stats where pg_stats.schemaname = tables.schemaname and pg_stats.tablename = tables.relname
         )

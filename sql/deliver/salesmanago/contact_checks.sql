@@ -1,4 +1,5 @@
--- Whose cards are to be looked at before they are opted in: one row per address of pg_temp.deliver_desired, in lower case.
+-- Whose cards are to be looked at before they are opted in: one row per address of pg_temp.deliver_desired, in lower
+-- case.
 -- The same as `wants_in` of contact_requests.sql says, without rendering a request that the look may change; whoever it
 -- should miss is looked at once the request says so. $1 settings, as for contacts.sql.
 select distinct lower(coalesce(ledger.payload ->> 'email', desired.payload ->> 'email')) as address
