@@ -5,6 +5,7 @@ use crate::program::{self, Ran};
 use crate::server::Server;
 use crate::world::World;
 use anyhow::Result;
+use serde_json::{Value, json};
 use std::path::PathBuf;
 
 /// Shop, account, pipeline file and database.
@@ -61,11 +62,23 @@ impl<'a> Shop<'a> {
         program::run(command, &[0, 3]).await
     }
 
-    /// About this share of the shop changes.
-    pub async fn change(&self, share: f64) -> Result<()> {
-        let url = self.sandbox.variable("woocommerce", "WOO_URL");
-        let body = serde_json::json!({ "share": share }).to_string();
-        reqwest::Client::new().post(format!("{url}/_sandbox/change")).body(body).send().await?.error_for_status()?;
+    /// About this share of the shop's rows changes, each seed another part. Where `renames` is false, the category that is
+    /// renamed with them gets its name back: it is one row of the shop, but a tag of thousands of contacts.
+    pub async fn change(&self, share: f64, seed: u64, renames: bool) -> Result<()> {
+        let changed = self.ask(&json!({ "share": share, "seed": seed })).await?;
+        for change in changed["changes"].as_array().into_iter().flatten() {
+            if change["what"] == "category renamed" && !renames {
+                let fields = json!({ "name": change["old"] });
+                self.ask(&json!({ "update": { "entity": "categories", "id": change["id"], "fields": fields } }))
+                    .await?;
+            }
+        }
         Ok(())
+    }
+
+    async fn ask(&self, change: &Value) -> Result<Value> {
+        let url = format!("{}/_sandbox/change", self.sandbox.variable("woocommerce", "WOO_URL"));
+        let answer = reqwest::Client::new().post(url).body(change.to_string()).send().await?;
+        Ok(answer.error_for_status()?.json().await?)
     }
 }

@@ -7,7 +7,7 @@ use crate::world::{World, connect};
 use anyhow::Result;
 
 /// The tenth run is the one that counts.
-const RUNS: usize = 10;
+const RUNS: u64 = 10;
 
 pub async fn measure(world: &World, options: &Options) -> Result<()> {
     let small = first(world, options, options.size(100_000), options.size(30_000)).await?;
@@ -21,7 +21,7 @@ pub async fn measure(world: &World, options: &Options) -> Result<()> {
 
     let mut last = f64::NAN;
     for run in 2..=RUNS {
-        large.shop.change(0.01).await?;
+        large.shop.change(0.01, run, false).await?;
         let ran = large.shop.wharf(&["--quiet", "run", "{}"]).await?;
         last = ran.seconds;
         println!("run {run}, 1 % changed: {} s, {} MB", figure(ran.seconds), figure(ran.peak));

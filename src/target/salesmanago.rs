@@ -374,9 +374,8 @@ impl SalesManago {
         const PATH: &str = "api/v2/contact/addBatchContactExtEvent";
         // Whoever is addressed is not opted in by it: `forceOptIn` stays out (sheet, section 5.1).
         let address = |item: &Item| Value::from(item.address.as_str());
-        let events = items
-            .iter()
-            .map(|item| format!(r#"{{"email":{},"contactEvent":{}}}"#, address(item), item.request.text()));
+        let events =
+            items.iter().map(|item| format!(r#"{{"email":{},"contactEvent":{}}}"#, address(item), item.request.text()));
         let events = Some(("events", list(events)));
         match self.call_with(PATH, Fields::new(), events, Idempotency::Unsafe).await {
             Ok(answer) => Ok(BatchOutcome { outcomes: judge(items, &answer), reference: None }),
