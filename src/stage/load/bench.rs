@@ -258,11 +258,7 @@ impl Bench {
     }
 
     async fn fill(&mut self, object: Object, condition: &str) -> Result<u64> {
-        if object == Object::Contact && self.settings.fields.use_rfm() && !self.has_rfm {
-            // Scores are relative to all buyers, so the whole view is computed, but once for all slices.
-            self.client.batch_execute(sql::file("deliver/rfm.sql")?).await?;
-            self.has_rfm = true;
-        }
+        self.score(object).await?;
         self.client.batch_execute("truncate pg_temp.deliver_queue").await?;
         let file = match object {
             Object::Contact => "deliver/queue_contacts.sql",
@@ -289,30 +285,38 @@ impl Bench {
         self.taken < self.queued && self.gone_from <= self.taken + SLICE
     }
 
+    /// Whether so many slices are left that another bench is worth its session.
+    pub fn has_many(&self) -> bool {
+        self.queued - self.taken > 2 * SLICE
+    }
+
     /// The next slice of contacts, rendered; `None` at the end of the queue. Render it again after [`Bench::note_seen`].
     ///
     /// # Errors
     /// [`Kind::PipelineFile`] for a field expression that fails; those of the database.
     pub async fn next_contacts(&mut self) -> Result<Option<Vec<Rendered>>> {
-        if !self.take_contacts().await? {
+        if !self.take().await? {
             return Ok(None);
         }
+        self.work_out_contacts().await?;
         let rendered = self.render_contacts().await?;
-        if self.has_plan {
-            planned::stay_true(&self.client, &rendered).await?;
-        }
+        self.stay_true(&rendered).await?;
         Ok(Some(rendered))
     }
 
-    /// Takes the next slice of contacts in hand and works out what the target should hold of them; false at the end of the
-    /// queue. [`Bench::render_contacts`] gives the requests.
+    /// Stops a load where a slice is not rendered as the saved plan says, if it keeps to one.
+    ///
+    /// # Errors
+    /// [`Kind::Plan`]; those of the database.
+    pub async fn stay_true(&self, rendered: &[Rendered]) -> Result<()> {
+        if self.has_plan { planned::stay_true(&self.client, rendered).await } else { Ok(()) }
+    }
+
+    /// Works out what the target should hold of the contacts in hand; [`Bench::render_contacts`] gives the requests.
     ///
     /// # Errors
     /// [`Kind::PipelineFile`] for a field expression that fails; those of the database.
-    pub async fn take_contacts(&mut self) -> Result<bool> {
-        if !self.take().await? {
-            return Ok(false);
-        }
+    pub async fn work_out_contacts(&mut self) -> Result<()> {
         let transaction = self.client.build_transaction().read_only(true).start().await?;
         let text = format!(
             "insert into pg_temp.deliver_desired (key, verdict, code, reason, former_id, payload)\n{}",
@@ -328,7 +332,7 @@ impl Bench {
                 return Err(error.into());
             }
         }
-        Ok(true)
+        Ok(())
     }
 
     /// The addresses of the slice in hand whose cards are to be looked at before an opt-in.
@@ -381,15 +385,21 @@ impl Bench {
         if !self.take().await? {
             return Ok(None);
         }
+        self.render_events().await.map(Some)
+    }
+
+    /// The orders in hand, rendered, oldest first.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn render_events(&mut self) -> Result<Vec<Rendered>> {
         let transaction = self.client.build_transaction().read_only(true).start().await?;
         let text =
             format!("{}\norder by placed_at nulls last, key", in_hand(self.events, self.has_hashes, "null::jsonb"));
         let rows = transaction.query(&text, &[&self.settings.value]).await?;
         transaction.commit().await?;
         let mut rendered: Vec<Rendered> = rows.iter().map(event).collect::<Result<_>>()?;
-        if self.has_plan {
-            planned::stay_true(&self.client, &rendered).await?;
-        }
+        self.stay_true(&rendered).await?;
         // Orders that are no more have nothing to say.
         let found: std::collections::HashSet<Uuid> = rendered.iter().map(|row| row.key).collect();
         for row in self.client.query("select key, run_id from pg_temp.deliver_candidates", &[]).await? {
@@ -398,7 +408,7 @@ impl Bench {
                 rendered.push(gone_order(key, row.get(1)));
             }
         }
-        Ok(Some(rendered))
+        Ok(rendered)
     }
 
     /// Notes, in a plan, what a load would have done by now.
@@ -464,13 +474,14 @@ impl Bench {
     }
 
     /// Takes the next slice of the queue in hand; false at its end.
-    async fn take(&mut self) -> Result<bool> {
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn take(&mut self) -> Result<bool> {
         if self.taken >= self.queued {
             return Ok(false);
         }
-        self.client
-            .batch_execute("truncate pg_temp.deliver_candidates, pg_temp.deliver_desired, pg_temp.deliver_seen")
-            .await?;
+        self.clear_hands().await?;
         self.client
             .execute(
                 "insert into pg_temp.deliver_candidates (key, run_id)
@@ -481,6 +492,52 @@ impl Bench {
         self.client.batch_execute("analyze pg_temp.deliver_candidates").await?;
         self.taken += SLICE;
         Ok(true)
+    }
+
+    /// Hands the next slice of the queue to another bench; false at its end.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn hand_over(&mut self, object: Object, other: &mut Self) -> Result<bool> {
+        if self.taken >= self.queued {
+            return Ok(false);
+        }
+        let rows = self
+            .client
+            .query(
+                "select key, run_id from pg_temp.deliver_queue where position > $1 and position <= $2",
+                &[&self.taken, &(self.taken + SLICE)],
+            )
+            .await?;
+        self.taken += SLICE;
+        let keys: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
+        let runs: Vec<i64> = rows.iter().map(|row| row.get(1)).collect();
+        other.score(object).await?;
+        other.clear_hands().await?;
+        other
+            .client
+            .execute(
+                "insert into pg_temp.deliver_candidates (key, run_id) select * from unnest($1::uuid[], $2::bigint[])",
+                &[&keys, &runs],
+            )
+            .await?;
+        other.client.batch_execute("analyze pg_temp.deliver_candidates").await?;
+        Ok(true)
+    }
+
+    async fn clear_hands(&self) -> Result<()> {
+        let text = "truncate pg_temp.deliver_candidates, pg_temp.deliver_desired, pg_temp.deliver_seen";
+        Ok(self.client.batch_execute(text).await?)
+    }
+
+    /// Fills in scores where fields use them: they are relative to all buyers, so the whole view is computed, but once for
+    /// all slices.
+    async fn score(&mut self, object: Object) -> Result<()> {
+        if object == Object::Contact && self.settings.fields.use_rfm() && !self.has_rfm {
+            self.client.batch_execute(sql::file("deliver/rfm.sql")?).await?;
+            self.has_rfm = true;
+        }
+        Ok(())
     }
 }
 

@@ -18,17 +18,16 @@ pub(in crate::stage) const CHECK_CALL: &str = "look at contacts";
 pub(super) type Look<'a> = (&'a [String], Vec<Option<ContactState>>);
 
 impl Load<'_> {
-    /// The next slice of contacts that are to be sent; what is not is settled.
-    pub(super) async fn prepare_contacts(&self, bench: &mut Bench) -> Result<Option<Vec<Rendered>>> {
+    /// The contacts in hand, rendered with what the target says of those who would be opted in.
+    pub(super) async fn render_contacts(&self, bench: &mut Bench) -> Result<Vec<Rendered>> {
+        bench.work_out_contacts().await?;
         let mut looked = HashSet::new();
         let mut rendered = if self.is_planned {
             // A plan says what is sent where no card objects, so it is compared with what is rendered before any look.
-            let Some(rendered) = bench.next_contacts().await? else { return Ok(None) };
+            let rendered = bench.render_contacts().await?;
+            bench.stay_true(&rendered).await?;
             rendered
         } else {
-            if !bench.take_contacts().await? {
-                return Ok(None);
-            }
             if self.looks_first() {
                 let addresses = bench.addresses_to_check().await?;
                 self.look_before_opt_in(bench, &addresses).await?;
@@ -43,7 +42,7 @@ impl Load<'_> {
             self.look_before_opt_in(bench, &missed).await?;
             rendered = bench.render_contacts().await?;
         }
-        self.settle_unsent(Object::Contact, rendered).await.map(Some)
+        Ok(rendered)
     }
 
     /// Whether cards are looked at before an opt-in.

@@ -1,7 +1,7 @@
 //! Events: oldest first, each only when its contact has been seen at the target.
 
 use super::Load;
-use super::bench::{Bench, Object, Rendered};
+use super::bench::{Object, Rendered};
 use super::ledger::Refusal;
 use super::tally::Tally;
 use crate::Result;
@@ -17,16 +17,14 @@ use uuid::Uuid;
 const NOT_THERE: &str = "contact-not-there";
 
 impl Load<'_> {
-    /// The next slice of events that can be sent; what cannot is settled or left.
-    pub(super) async fn prepare_events(&self, bench: &mut Bench) -> Result<Option<Vec<Rendered>>> {
-        let Some(rendered) = bench.next_events().await? else { return Ok(None) };
-        self.gate.check()?;
+    /// Of rendered events those that can be sent, in their order; what cannot is settled or left.
+    pub(super) async fn sort_events(&self, rendered: Vec<Rendered>) -> Result<Vec<Rendered>> {
         let to_send = self.settle_unsent(Object::Order, rendered).await?;
         let mut to_send = self.with_contact_there(to_send).await?;
         if failpoint::is_planted(Bug::NewestFirst) {
             to_send.reverse();
         }
-        Ok(Some(to_send))
+        Ok(to_send)
     }
 
     /// Sees to it that the contacts of events are at the target; gives the events that can go.

@@ -1,4 +1,5 @@
-//! One pass through a queue: slices are rendered and made ready on one side, sent on the other, one slice ahead.
+//! One pass through a queue: slices are rendered and made ready on one side, sent on the other, one turn ahead. A turn is a
+//! slice; of a long queue it is a slice for each bench, rendered at the same time and handed on in the order of the queue.
 //!
 //! At the edge of a slice nothing of it is in hand any more, so that is where a back-fill lets others go first: what
 //! changed meanwhile is taken over and sent, and another pipeline that waits for the account gets it, lease and all.
@@ -10,7 +11,7 @@ use super::flight::Flight;
 use super::{Load, Share};
 use crate::store::Lease;
 use crate::{Error, Kind, Result};
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, try_join_all};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,13 +35,18 @@ enum Message {
 }
 
 impl Load<'_> {
-    /// Goes through the queue of `bench`.
-    pub(super) fn pass<'p>(&'p self, bench: &'p mut Bench, object: Object, share: Share) -> BoxFuture<'p, Result<()>> {
+    /// Goes through the queue of the first of `benches`; the others help.
+    pub(super) fn pass<'p>(
+        &'p self,
+        benches: &'p mut [Bench],
+        object: Object,
+        share: Share,
+    ) -> BoxFuture<'p, Result<()>> {
         Box::pin(async move {
             let (sender, receiver) = mpsc::channel(1);
-            // One slice is rendered ahead, no more.
+            // One turn is rendered ahead, no more.
             let ahead = Arc::new(Semaphore::new(1));
-            let mut preparing = pin!(self.prepare_all(bench, object, share, sender, Arc::clone(&ahead)));
+            let mut preparing = pin!(self.prepare_all(benches, object, share, sender, Arc::clone(&ahead)));
             let mut sending = pin!(self.send_all(object, share, receiver, ahead));
             tokio::select! {
                 biased;
@@ -56,7 +62,7 @@ impl Load<'_> {
 
     async fn prepare_all(
         &self,
-        bench: &mut Bench,
+        benches: &mut [Bench],
         object: Object,
         share: Share,
         sender: mpsc::Sender<Message>,
@@ -87,18 +93,40 @@ impl Load<'_> {
                     changes_at = Instant::now();
                 }
             }
-            if object == Object::Contact && bench.is_next_gone() && !land(&sender, false).await {
+            let Some((first, helpers)) = benches.split_first_mut() else { return Ok(()) };
+            if object == Object::Contact && first.is_next_gone() && !land(&sender, false).await {
                 return Ok(());
             }
             self.inform_planner(10).await?;
-            let slice = match object {
-                Object::Contact => self.prepare_contacts(bench).await?,
-                Object::Order => self.prepare_events(bench).await?,
+            if !first.take().await? {
+                return Ok(());
+            }
+            let mut busy = vec![first];
+            for helper in helpers {
+                let Some(first) = busy.first_mut() else { break };
+                // Contacts that are no more wait until those before them have landed.
+                if first.is_next_gone() || !first.hand_over(object, helper).await? {
+                    break;
+                }
+                busy.push(helper);
+            }
+            let rendered = try_join_all(busy.into_iter().map(|bench| self.render(bench, object))).await?;
+            self.gate.check()?;
+            let rendered: Vec<Rendered> = rendered.into_iter().flatten().collect();
+            let records = match object {
+                Object::Contact => self.settle_unsent(object, rendered).await?,
+                Object::Order => self.sort_events(rendered).await?,
             };
-            let Some(records) = slice else { return Ok(()) };
             if sender.send(Message::Slice(records)).await.is_err() {
                 return Ok(());
             }
+        }
+    }
+
+    async fn render(&self, bench: &mut Bench, object: Object) -> Result<Vec<Rendered>> {
+        match object {
+            Object::Contact => self.render_contacts(bench).await,
+            Object::Order => bench.render_events().await,
         }
     }
 
@@ -226,10 +254,11 @@ impl Load<'_> {
         Box::pin(async move {
             self.take_over_again(false).await?;
             self.guard().await?;
-            let mut bench = Bench::open(&self.context.db, self.settings, Purpose::Load).await?;
+            let mut benches = [Bench::open(&self.context.db, self.settings, Purpose::Load).await?];
             for object in [Object::Contact, Object::Order] {
+                let [bench] = &mut benches;
                 if bench.queue_changed(object).await? > 0 {
-                    self.pass(&mut bench, object, Share::Changed).await?;
+                    self.pass(&mut benches, object, Share::Changed).await?;
                 }
             }
             Ok(())

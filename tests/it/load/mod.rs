@@ -6,6 +6,7 @@ mod events;
 mod fields;
 mod functions;
 mod guard;
+mod long;
 mod moves;
 mod program;
 mod saved;
