@@ -358,6 +358,10 @@ async fn two_shops_with_a_common_customer_have_one_contact_and_tags_of_both() {
     shop.transform_all(&["shop", "second"], false).await;
     assert_eq!(shop.column("select first_name from canonical.contacts").await, ["Ania"], "the newest value wins");
     assert_eq!(shop.column("select tag from canonical.contact_tags").await, ["second-shop", "shop-a"]);
+    let told = "select sum((entity ->> 'inserted')::int + (entity ->> 'updated')::int + (entity ->> 'deleted')::int)
+                from ops.run_steps, jsonb_array_elements(counts -> 'entities') as entity";
+    let changes = shop.value("select count(*) from canonical.changes").await;
+    assert_eq!(shop.value(told).await, changes, "what is told of both adds up");
 }
 
 #[tokio::test]
