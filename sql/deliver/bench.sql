@@ -3,6 +3,9 @@
 -- Every slice is a statement of milliseconds; compiling it takes seconds.
 set jit = off;
 
+-- What is written here is private, and what is not is written before something that waits for the disk.
+set synchronous_commit = off;
+
 -- What is to be looked at, in the order in which it is.
 create temporary table deliver_queue (
     position bigint primary key,

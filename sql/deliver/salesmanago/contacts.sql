@@ -170,15 +170,15 @@ cards as materialized (
             'external_id', nullif(accounts.external_id, ''),
             -- Somebody who only reads the newsletter has bought nothing yet.
             'state', case when contact.registered or candidate.has_ordered then 'CUSTOMER' else 'PROSPECT' end,
-            'address', nullif(
-                jsonb_strip_nulls(jsonb_build_object(
-                    'street', nullif(btrim(contact.street), ''),
-                    'zip', nullif(btrim(contact.postal_code), ''),
-                    'city', nullif(btrim(contact.city), ''),
-                    'country', nullif(contact.country, '')
-                )),
-                '{}'
-            ),
+            'address', case
+                when concat(btrim(contact.street), btrim(contact.postal_code), btrim(contact.city), contact.country) <> ''
+                    then jsonb_build_object(
+                        'street', nullif(btrim(contact.street), ''),
+                        'zip', nullif(btrim(contact.postal_code), ''),
+                        'city', nullif(btrim(contact.city), ''),
+                        'country', nullif(contact.country, '')
+                    )
+            end,
             'province', nullif(btrim(contact.region), ''),
             'birthday', to_char(contact.birthday, 'YYYYMMDD'),
             'lang', upper(coalesce(

@@ -43,6 +43,7 @@ impl Load<'_> {
         });
         confirmed.clear();
         let mut pause = self.patience.pause;
+        let mut looked_again = false;
         while !open.is_empty() {
             let mut addresses: Vec<String> = open.keys().cloned().collect();
             addresses.sort_unstable();
@@ -67,7 +68,13 @@ impl Load<'_> {
                 break;
             }
             self.note(&format!("waiting for {} contacts to appear at the target", open.len()));
-            self.pause(&mut pause).await?;
+            // Of the contacts sent last a few are often but a moment late; to ask for many again at once wastes calls.
+            let is_cheap = open.len() <= self.target.contacts_per_call().saturating_mul(self.parallel);
+            if is_cheap && !std::mem::replace(&mut looked_again, true) {
+                self.gate.wait(pause / 20).await?;
+            } else {
+                self.pause(&mut pause).await?;
+            }
         }
         *self.confirmed.lock().unwrap_or_else(PoisonError::into_inner) = confirmed;
         let missing: HashSet<Uuid> = open.into_values().flatten().collect();

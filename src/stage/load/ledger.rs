@@ -592,8 +592,13 @@ impl Ledger<'_> {
         GenericClient::execute(
             transaction,
             "insert into delivery.pending (target, pipeline, object, key, run_id)
-             select distinct $1, $2, 'order', order_id, $5::bigint from canonical.orders
+             select distinct $1::text, $2::text, 'order', order_id, $5::bigint from canonical.orders
              where contact_id = any ($3) and connection = any ($4)
+                 -- Dearer to find out by the conflict.
+                 and not exists (
+                     select from delivery.pending
+                     where pending.target = $1::text and pending.pipeline = $2::text and pending.object = 'order'
+                         and pending.key = orders.order_id)
              on conflict (target, pipeline, object, key) do nothing",
             &[&self.settings.target, &self.settings.pipeline, &woken, &self.settings.connections, &self.run_id],
         )
