@@ -14,6 +14,7 @@
 //! - [`sandbox`]: every platform emulated on loopback, written from the platforms' facts;
 //! - [`failpoint`]: places where tests let it fail or die; nothing of it is in a release build.
 
+pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod error;

@@ -175,7 +175,8 @@ pub async fn measure_pacing(world: &World, options: &Options) -> Result<()> {
         let database = world.database().await?;
         let mut shops = Vec::new();
         for process in 0..processes {
-            let mut shop = Shop::start(world, options, 100, customers / processes, &more).await?;
+            // Different people, or the second load would find everybody there.
+            let mut shop = Shop::start_with(world, options, 100, customers / processes, &more, process + 1).await?;
             world.drop_database(&std::mem::replace(&mut shop.database, database.clone())).await?;
             shop.write(&format!("bench-{process}"), &format!("shop-{process}"), "  contact_batch: 10\n", &more)?;
             shop.wharf(&["--quiet", "extract", "{}"]).await?;

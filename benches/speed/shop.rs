@@ -22,8 +22,21 @@ pub struct Shop<'a> {
 impl<'a> Shop<'a> {
     /// A shop of some size, and an empty account. `more` are further lines of the pipeline file.
     pub async fn start(world: &'a World, options: &Options, orders: u64, customers: u64, more: &str) -> Result<Self> {
-        let (orders, customers) = (orders.to_string(), customers.to_string());
-        let sandbox = Server::start(&options.wharf, &["--orders", &orders, "--customers", &customers]).await?;
+        Self::start_with(world, options, orders, customers, more, 1).await
+    }
+
+    /// The same with the people of another seed.
+    pub async fn start_with(
+        world: &'a World,
+        options: &Options,
+        orders: u64,
+        customers: u64,
+        more: &str,
+        seed: u64,
+    ) -> Result<Self> {
+        let (orders, customers, seed) = (orders.to_string(), customers.to_string(), seed.to_string());
+        let size = ["--orders", &orders, "--customers", &customers, "--seed", &seed];
+        let sandbox = Server::start(&options.wharf, &size).await?;
         let database = world.database().await?;
         let file = world.folder().join(format!("{}.yaml", database.rsplit('/').next().unwrap_or("bench")));
         let shop = Self { world, sandbox, database, file };

@@ -18,5 +18,6 @@ set
     run_id = excluded.run_id,
     token = leases.token + 1,
     taken_at = now(),
-    wanted_at = null
+    wanted_at = null,
+    queued_at = null
 returning token

@@ -122,6 +122,13 @@ fn tell(printer: &Printer, pipeline: &Pipeline, reports: &[ExtractReport], error
     for line in table(reports) {
         printer.line(line);
     }
+    if total.incomplete > 0 {
+        printer.warning(format_args!(
+            "{} records that the shops count were not given: nothing is taken for deleted in their lists, and changes are \
+             asked for again by the next run",
+            total.incomplete
+        ));
+    }
     if total.not_landed > 0 {
         printer.note(format_args!(
             "{} keys on the shops' lists have not landed: new in the meantime, or never marked as modified; \

@@ -12,6 +12,10 @@
 //! spacing is `(per + slack) / calls` with a slack of a fiftieth of `per` (at most a second), of which `late` is the part
 //! that callers may use and the rest belongs to the network. That is 98 % of the allowance.
 //!
+//! A machine that stalls misses turns by more than that. Whoever has had all turns of the last `per`, and has those of the
+//! next `per` in hand, knows of every call that can fall into one stretch with a late one: it makes up for missed turns, as
+//! long as its own log of calls holds fewer than allowed (see [`super::pace`]).
+//!
 //! Wrong answers avoided here: tokens that add up while nobody calls (a burst after a pause breaks the limit); counting
 //! per calendar second (twice the rate around its edge); asking the keeper before every call (a round trip each); carrying
 //! turns over (the same burst); trusting the clocks of several machines (a keeper's clock decides, and only lengths of
@@ -66,7 +70,10 @@ pub struct Block {
     pub spacing: Spacing,
     /// How many.
     pub turns: u32,
-    /// The keeper's number of the block, for [`Budget::give_back`].
+    /// The allowance that the spacing was made for, where the keeper knows of one alone.
+    pub rate: Option<Rate>,
+    /// The keeper's number of the block, for [`Budget::give_back`]. Where one follows the other, nobody else has had a turn
+    /// between the two.
     pub serial: i64,
 }
 
@@ -96,33 +103,35 @@ pub trait Budget: Send + Sync + fmt::Debug {
     /// The platform asked for quiet: no turn before `wait` has passed. A shorter wish never ends a longer one.
     async fn hold(&self, wait: Duration) -> Result<()>;
 
-    /// The last `unused` turns of a block will not be used. They are given out again if nobody has reserved since.
+    /// The last `unused` turns of a block, and of the blocks right before it, will not be used. They are given out again if
+    /// nobody has reserved since.
     async fn give_back(&self, serial: i64, unused: u32) -> Result<()>;
 }
 
 /// A budget that only this process draws from: of a shop, or of an account while there is no database.
 #[derive(Debug)]
 pub struct OwnBudget {
-    spacing: Option<Spacing>,
-    next: Mutex<Option<Instant>>,
+    rate: Option<Rate>,
+    next: Mutex<(Option<Instant>, i64)>,
 }
 
 impl OwnBudget {
     /// Keeps `rate`; without one, nothing limits.
     pub fn new(rate: Option<Rate>) -> Self {
-        Self { spacing: rate.map(Spacing::of), next: Mutex::new(None) }
+        Self { rate, next: Mutex::new((None, 0)) }
     }
 }
 
 #[async_trait]
 impl Budget for OwnBudget {
     async fn reserve(&self, wanted: u32, pad: Duration) -> Result<Grant> {
-        let Some(spacing) = self.spacing else { return Ok(Grant::Unlimited(Duration::from_secs(3600))) };
+        let Some(rate) = self.rate else { return Ok(Grant::Unlimited(Duration::from_secs(3600))) };
+        let spacing = Spacing::of(rate);
         let now = Instant::now();
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-        let start = next.map_or(now, |next| next.max(now));
-        *next = Some(start + spacing.between * wanted + pad);
-        Ok(Grant::Turns(Block { starts_in: start - now, spacing, turns: wanted, serial: 0 }))
+        let start = next.0.map_or(now, |next| next.max(now));
+        *next = (Some(start + spacing.between * wanted + pad), next.1 + 1);
+        Ok(Grant::Turns(Block { starts_in: start - now, spacing, turns: wanted, rate: Some(rate), serial: next.1 }))
     }
 
     async fn hold(&self, _: Duration) -> Result<()> {

@@ -54,7 +54,7 @@ pub(super) struct Moment {
 impl Moment {
     /// Now, with a nonce nobody used before.
     pub(super) fn now() -> Self {
-        Self { nonce: hex::encode(rand::random::<[u8; 16]>()), timestamp: jiff::Timestamp::now().as_second() }
+        Self { nonce: hex::encode(rand::random::<[u8; 16]>()), timestamp: crate::clock::wall().as_second() }
     }
 }
 

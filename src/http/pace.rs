@@ -5,6 +5,10 @@
 //! therefore counted from the answer (never too early) and expires by the question (never too late), and where the way to
 //! the keeper takes longer than a call may be late, the block is padded by that. Turns that nobody took expire; whoever
 //! ends with turns in hand gives them back.
+//!
+//! Who is alone with an account holds the turns of more than a whole stretch ahead and may then be late by [`MAKE_UP`]: all
+//! calls that can fall into one stretch with a late one are its own, so its log of calls decides. A machine that stalls for
+//! a moment so makes up for it, and the limit holds.
 
 use super::budget::{Block, Budget, Grant, OwnBudget};
 use crate::Result;
@@ -20,6 +24,10 @@ const BLOCK: Duration = Duration::from_millis(500);
 const PADDED_BLOCK: Duration = Duration::from_secs(2);
 /// The next block is asked for when the turns in hand end within this.
 const AHEAD: Duration = Duration::from_millis(120);
+/// How late a call may be where this process knows of all others.
+const MAKE_UP: Duration = Duration::from_millis(250);
+/// Longer stretches than this are not held ahead: there a call may be late by far more than a machine stalls.
+const LONGEST_STRETCH: Duration = Duration::from_secs(2);
 
 /// Why a call has to wait longer than a call waits.
 #[derive(Debug)]
@@ -81,11 +89,9 @@ impl Pacer {
                 Next::Turn(turn) => {
                     tokio::time::sleep_until(self.began + turn.from).await;
                     self.ask_ahead();
-                    let is_in_time = self.began.elapsed() <= turn.until;
-                    if is_in_time && self.quiet().is_none() {
+                    if self.go(turn).await {
                         return Ok(());
                     }
-                    self.state().hand.expired += 1;
                 }
                 Next::Wait(wait) if wait > longest => return Err(Denied::Quiet(wait)),
                 Next::Wait(wait) => tokio::time::sleep(wait).await,
@@ -122,6 +128,23 @@ impl Pacer {
         let Some((serial, unused)) = self.state().hand.put_down() else { return };
         if let Err(error) = self.budget().give_back(serial, unused).await {
             tracing::debug!("unused turns could not be given back: {error}");
+        }
+    }
+
+    /// Uses a turn that has come; false if it is too late for it.
+    async fn go(&self, turn: Turn) -> bool {
+        loop {
+            let is_quiet = self.quiet().is_some();
+            let now = self.began.elapsed();
+            let may = if is_quiet { May::Not } else { self.state().hand.may_go(turn, now) };
+            match may {
+                May::Go => return true,
+                May::Wait(until) => tokio::time::sleep_until(self.began + until).await,
+                May::Not => {
+                    self.state().hand.expired += 1;
+                    return false;
+                }
+            }
         }
     }
 
@@ -204,10 +227,47 @@ pub(super) struct Turn {
     pub until: Duration,
 }
 
+/// Whether a call may go.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum May {
+    /// Now.
+    Go,
+    /// Not before.
+    Wait(Duration),
+    /// Its turn is over.
+    Not,
+}
+
+/// The stretch in which calls are counted, and how many it may hold.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Stretch {
+    /// With a part of the slack: a request is not always equally long on its way.
+    length: Duration,
+    /// With all of it, for calls that come close upon each other because they make up for missed turns.
+    whole: Duration,
+    calls: usize,
+}
+
+impl Stretch {
+    fn of(block: &Block) -> Option<Self> {
+        let rate = block.rate.filter(|rate| rate.per <= LONGEST_STRETCH)?;
+        let whole = block.spacing.between * rate.calls;
+        let length = whole.saturating_sub(block.spacing.late / 2);
+        (length >= rate.per).then_some(Self { length, whole, calls: rate.calls as usize })
+    }
+}
+
 /// The turns in hand. Pure: times come in as lengths since some moment of this process.
 #[derive(Debug, Default)]
 pub(super) struct Hand {
     blocks: VecDeque<Held>,
+    stretch: Option<Stretch>,
+    /// When the last calls went, as many as a stretch may hold.
+    log: VecDeque<Duration>,
+    /// From here on all turns up to the end of those in hand have been this process's.
+    alone_from: Option<Duration>,
+    /// The last block's number.
+    last_serial: Option<i64>,
     /// How many turns of the last block were used, and how many expired.
     taken: u32,
     expired: u32,
@@ -227,6 +287,8 @@ struct Held {
     between: Duration,
     left: u32,
     serial: i64,
+    /// Nobody else's turn comes before this moment, if no block follows.
+    end: Duration,
 }
 
 impl Hand {
@@ -243,7 +305,9 @@ impl Hand {
         while let Some(block) = self.blocks.front() {
             if block.left == 0 {
                 self.blocks.pop_front();
-            } else if block.next.until < now || block.next.until < block.next.from {
+            } else if block.next.until < block.next.from
+                || (block.next.until < now && !(now <= block.next.until + MAKE_UP && self.may_make_up(now)))
+            {
                 self.expired += 1;
                 self.skip(1);
             } else {
@@ -261,17 +325,57 @@ impl Hand {
         }
     }
 
+    /// Whether a call may go now that took this turn.
+    pub(super) fn may_go(&mut self, turn: Turn, now: Duration) -> May {
+        let is_late = now > turn.until;
+        if is_late && (now > turn.until + MAKE_UP || !self.may_make_up(now)) {
+            return May::Not;
+        }
+        if let Some(stretch) = self.stretch {
+            let first = self.log.len().checked_sub(stretch.calls).and_then(|at| self.log.get(at));
+            let length = if is_late { stretch.whole } else { stretch.length };
+            if let Some(until) = first.map(|first| *first + length)
+                && now < until
+            {
+                return May::Wait(until);
+            }
+            if self.log.len() >= stretch.calls {
+                self.log.pop_front();
+            }
+            self.log.push_back(now);
+        }
+        May::Go
+    }
+
+    /// Whether all calls that can fall into one stretch with a call made now are this process's own.
+    fn may_make_up(&self, now: Duration) -> bool {
+        let (Some(stretch), Some(from), Some(last)) = (self.stretch, self.alone_from, self.blocks.back()) else {
+            return false;
+        };
+        from + stretch.whole + self.late <= now && now + stretch.whole <= last.end
+    }
+
     /// Whether the turns in hand end soon, of somebody who uses them as they come.
     pub(super) fn is_low(&self, now: Duration) -> bool {
         let Some(last) = self.blocks.back() else { return false };
         let end = last.next.from + last.between * last.left;
+        let ahead = match self.stretch {
+            // Somebody else who wants to call waits for so long at first, and whoever uses few turns needs none ahead.
+            Some(stretch)
+                if self.size >= self.most && self.alone_from.is_some_and(|from| from + stretch.whole <= now) =>
+            {
+                stretch.whole + MAKE_UP + AHEAD
+            }
+            _ => AHEAD,
+        };
         // With one turn a block, asking ahead would reserve the turn after the next for somebody who may not come.
-        self.size > 1 && self.taken > self.expired && end < now + AHEAD.max(self.lag * 2)
+        self.size > 1 && self.taken > self.expired && end < now + ahead.max(self.lag * 2)
     }
 
     /// How many turns to ask for, and the padding. A block grows while turns are used and shrinks when they expire.
     pub(super) fn wanted(&mut self) -> (u32, Duration) {
-        self.size = if self.taken >= self.size && self.expired <= self.taken / 8 {
+        // What is asked for ahead is asked for before the block is used up.
+        self.size = if self.taken > 0 && self.expired <= self.taken / 8 {
             self.size.saturating_mul(2)
         } else if self.expired > self.taken {
             self.size / 2
@@ -286,7 +390,18 @@ impl Hand {
 
     /// Takes a block up that was asked for and answered at these times.
     pub(super) fn add(&mut self, asked: Duration, answered: Duration, pad: Duration, block: Block) {
-        let Block { starts_in, spacing, turns, serial } = block;
+        let Block { starts_in, spacing, turns, serial, .. } = block;
+        let stretch = Stretch::of(&block);
+        let follows = self.last_serial.is_some_and(|last| last + 1 == serial) && self.stretch == stretch;
+        if stretch.is_none() {
+            self.alone_from = None;
+        } else if !follows || self.alone_from.is_none() {
+            self.alone_from = Some(answered + starts_in);
+        }
+        if self.stretch != stretch {
+            self.log.clear();
+        }
+        (self.stretch, self.last_serial) = (stretch, Some(serial));
         self.lag = answered.saturating_sub(asked);
         self.late = spacing.late;
         // Without a spacing only the calls of a day are counted, and few of those should expire.
@@ -296,14 +411,43 @@ impl Hand {
         // No more of the padding is used than the way took, or calls of this very block would come too close.
         let until = asked + starts_in + spacing.late + pad.min(self.lag);
         let next = Turn { from: answered + starts_in, until };
-        self.blocks.push_back(Held { next, between: spacing.between, left: turns, serial });
+        let end = asked + starts_in + spacing.between * turns;
+        self.blocks.push_back(Held { next, between: spacing.between, left: turns, serial, end });
     }
 
-    /// Puts all turns down; the last block's number and how many of its turns are unused.
+    /// Puts all turns down; the last block's number, and how many turns of it and of those right before it others may have.
     pub(super) fn put_down(&mut self) -> Option<(i64, u32)> {
-        let last = self.blocks.pop_back()?;
-        self.blocks.clear();
-        (last.left > 0).then_some((last.serial, last.left))
+        let mut blocks = std::mem::take(&mut self.blocks).into_iter().rev().peekable();
+        let serial = blocks.peek()?.serial;
+        self.alone_from = None;
+        let mut unused = 0;
+        let mut next = serial;
+        for block in blocks {
+            let free =
+                (0..block.left).take_while(|n| self.is_others(block.end.saturating_sub(block.between * (n + 1))));
+            let free = u32::try_from(free.count()).unwrap_or(0);
+            if block.serial != next {
+                break;
+            }
+            unused += free;
+            if free < block.left || block.left == 0 {
+                break;
+            }
+            next -= 1;
+        }
+        (unused > 0).then_some((serial, unused))
+    }
+
+    /// Whether somebody else may go on from this moment at the usual distances: calls that were late must have their
+    /// stretches to themselves.
+    fn is_others(&self, moment: Duration) -> bool {
+        let Some(stretch) = self.stretch else { return true };
+        let between = stretch.whole / u32::try_from(stretch.calls).unwrap_or(u32::MAX).max(1);
+        // As close as a grid whose calls are each late by all they may.
+        let length = stretch.whole.saturating_sub(self.late);
+        // Behind the newest call there is room for all others but it, behind the one before for all but those two, and so on.
+        let rooms = (1..=stretch.calls).rev().map(|room| between * u32::try_from(room - 1).unwrap_or(0));
+        self.log.iter().rev().zip(rooms).all(|(call, room)| *call + length <= moment + room)
     }
 }
 

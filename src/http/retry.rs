@@ -2,7 +2,7 @@
 
 use super::failure::Idempotency;
 use reqwest::StatusCode;
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use std::time::{Duration, SystemTime};
 
 /// No platform means more than this; a longer `Retry-After` is cut to it.
@@ -91,7 +91,10 @@ pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Durati
     if text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
         return text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     }
-    httpdate::parse_http_date(text).ok()?.duration_since(now).ok().filter(|wait| !wait.is_zero())
+    // A date is one of the platform's clock, so what that shows now counts, where it says so.
+    let theirs = headers.get(DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?.trim()).ok());
+    let wait = httpdate::parse_http_date(text).ok()?.duration_since(theirs.unwrap_or(now)).ok()?;
+    (!wait.is_zero()).then_some(wait)
 }
 
 #[cfg(test)]
@@ -158,6 +161,12 @@ mod tests {
         assert_eq!(read(""), None);
         assert_eq!(read("1.2.3"), None);
         assert_eq!(retry_after(&HeaderMap::new(), now), None);
+        // Our clock is an hour behind theirs.
+        let theirs = HeaderMap::from_iter([
+            (RETRY_AFTER, HeaderValue::from_str(&in_a_minute).unwrap()),
+            (DATE, HeaderValue::from_str(&httpdate::fmt_http_date(now)).unwrap()),
+        ]);
+        assert_eq!(retry_after(&theirs, now - Duration::from_secs(3600)), Some(Duration::from_secs(60)));
     }
 
     proptest! {

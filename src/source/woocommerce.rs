@@ -20,7 +20,7 @@ use super::{Deletions, Finding, Identity, Incremental, Next, Page, PageRequest, 
 use crate::config::formats::Secret;
 use crate::config::pipeline::{Connection, PlatformSettings};
 use crate::http::{self, Client, ClientOptions, Failure, OAuth1, Response, Selector, SignatureMethod};
-use crate::{Error, Kind, Result};
+use crate::{Error, Kind, Result, clock};
 use async_trait::async_trait;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -277,7 +277,7 @@ impl WooCommerce {
 
     /// Asks for one page of rows.
     async fn rows(&self, request: &PageRequest<'_>, place: &Place, per_page: u64) -> Result<Page, Failure> {
-        let (start, catches_up) = place.start(self.full_page(), Timestamp::now().as_second());
+        let (start, catches_up) = place.start(self.full_page(), clock::wall().as_second());
         let (path, selection) = self.list(request, place)?;
         let mut call = self.call(&path);
         for (name, value) in selection {
@@ -308,6 +308,7 @@ impl WooCommerce {
         let pages = answer.number("x-wp-totalpages").filter(|pages| *pages > 0);
         let more = answer.link("next").is_some();
         let meta = Meta { start: start / per_page * per_page, per_page, total, pages, more, catches_up };
+        let total = total.map(|total| total.saturating_add(place.before_trash));
         Ok(Page { records: answer.records(Selector::array()), meta: stored(&meta)?, total })
     }
 }
@@ -346,6 +347,8 @@ struct Place {
     empty_at: Option<u64>,
     /// Of a walk over the keys of orders: the trash, after all others.
     trash: bool,
+    /// Rows of the list before the trash.
+    before_trash: u64,
 }
 
 /// What a page was.
@@ -366,16 +369,21 @@ struct Meta {
 impl Place {
     /// The first row to ask for now.
     fn start(&self, full: u64, now: i64) -> (u64, bool) {
-        let stood_still = self.offset > 0 && now - self.at > STOOD_STILL && !self.caught_up;
+        // A clock that was set back does not tell how long it was.
+        let stood_still = self.offset > 0 && !(0..=STOOD_STILL).contains(&(now - self.at)) && !self.caught_up;
         (if stood_still { self.offset.saturating_sub(full) } else { self.offset }, stood_still)
     }
 
     /// The place after a page with `rows` rows, `None` at the end of the list.
-    fn after(&self, meta: &Meta, rows: u64, full: u64, now: i64) -> Option<Place> {
-        let (offset, empty_at) = self.offset_after(meta, rows)?;
+    ///
+    /// # Errors
+    /// [`Kind::Truncated`] where the list ends before the shop says that it does.
+    fn after(&self, meta: &Meta, rows: u64, full: u64, now: i64) -> Result<Option<Place>> {
+        let next = if rows == 0 { self.offset_after_empty(meta)? } else { self.offset_after(meta, rows) };
+        let Some((offset, empty_at)) = next else { return Ok(None) };
         // Small pages go on to the next border of a full one.
         let small = meta.per_page < full && offset % full >= meta.per_page.min(SMALL_PAGE);
-        Some(Place {
+        Ok(Some(Place {
             offset,
             per_page: small.then_some(meta.per_page),
             total: meta.total,
@@ -383,7 +391,33 @@ impl Place {
             caught_up: meta.catches_up,
             empty_at,
             trash: self.trash,
-        })
+            before_trash: self.before_trash,
+        }))
+    }
+
+    /// The next row after a page without any. Where rows were promised, the page before is read again: they may have gone
+    /// meanwhile, and then that page speaks of fewer. A shop that promises them again and gives none is half read.
+    fn offset_after_empty(&self, meta: &Meta) -> Result<Option<(u64, Option<u64>)>> {
+        let promised = match meta.total {
+            // A plug-in may hide rows after they were counted, but hardly a page of them.
+            Some(total) if total < meta.start.saturating_add(meta.per_page) => None,
+            Some(total) => Some(total),
+            None => self.total.filter(|total| *total > meta.start && meta.start > 0),
+        };
+        match promised {
+            None => Ok(self.offset_after(meta, 0)),
+            Some(_) if self.empty_at.is_none() => {
+                Ok(Some((meta.start.saturating_sub(meta.per_page), Some(meta.start))))
+            }
+            Some(total) => Err(Error::new(
+                Kind::Truncated,
+                format!(
+                    "the shop gives {} rows of a list of which it says that it has {total}",
+                    meta.start.max(self.empty_at.unwrap_or(0))
+                ),
+            )
+            .hint("nothing is marked as deleted; the next run goes on here. Does the list open in the shop's administration?")),
+        }
     }
 
     /// The next row to ask for, and the empty page that is remembered.
@@ -401,13 +435,10 @@ impl Place {
             (None, Some(pages)) => behind / meta.per_page.max(1) < pages,
             // Some hosts strip the headers.
             (None, None) if rows > 0 => meta.more || rows >= meta.per_page,
-            (None, None) => {
-                let promised = self.total.is_some_and(|total| total > meta.start) && meta.start > 0;
-                let again = promised && self.empty_at != Some(meta.start);
-                return again.then(|| (meta.start.saturating_sub(meta.per_page), Some(meta.start)));
-            }
+            (None, None) => false,
         };
-        more.then_some((behind, self.empty_at))
+        // What has been passed with rows is doubted no more.
+        more.then_some((behind, self.empty_at.filter(|at| *at >= behind)))
     }
 }
 
@@ -508,12 +539,13 @@ impl Source for WooCommerce {
     fn next(&self, request: &PageRequest<'_>, meta: &Value, records: usize) -> Result<Next> {
         let place: Place = restored(request.position)?;
         let meta: Meta = restored(meta)?;
-        let at = Timestamp::now().as_second();
-        if let Some(next) = place.after(&meta, records as u64, self.full_page(), at) {
+        let at = clock::wall().as_second();
+        if let Some(next) = place.after(&meta, records as u64, self.full_page(), at)? {
             return Ok(Next::Page(stored(&next)?));
         }
         if request.stream.name == "orders" && *request.walk == Walk::Keys && !place.trash {
-            return Ok(Next::Page(stored(&Place { trash: true, at, ..Place::default() })?));
+            let before_trash = meta.total.or(place.total).unwrap_or(0);
+            return Ok(Next::Page(stored(&Place { trash: true, at, before_trash, ..Place::default() })?));
         }
         Ok(Next::End)
     }
@@ -706,7 +738,7 @@ impl WooCommerce {
             }
         };
         if let (Auth::Oauth1, Some(theirs)) = (self.auth, clock) {
-            let apart = Timestamp::now().duration_since(theirs).abs();
+            let apart = clock::wall().duration_since(theirs).abs();
             let seconds = apart.as_secs();
             let what = "the clocks agree well enough for OAuth signatures".to_owned();
             let ok = apart < CLOCK_TOLERANCE;

@@ -140,7 +140,7 @@ proptest! {
                 }
             }
             now += if pauses.get(page).copied().unwrap_or(false) { 1000 } else { 1 };
-            match place.after(&meta, rows.len() as u64, per_page, now - 1) {
+            match place.after(&meta, rows.len() as u64, per_page, now - 1).unwrap() {
                 Some(next) => place = next,
                 None => break,
             }
@@ -158,7 +158,7 @@ proptest! {
         loop {
             let (rows, meta) = list.page(place.offset, per_page, false);
             seen.extend(rows.iter().copied());
-            match place.after(&meta, rows.len() as u64, per_page, 0) {
+            match place.after(&meta, rows.len() as u64, per_page, 0).unwrap() {
                 Some(next) => place = next,
                 None => break,
             }
@@ -174,7 +174,7 @@ fn small_pages_go_on_to_the_border_of_a_full_one() {
     for per_page in [25, 25, 25, 25, 100, 100] {
         let meta = Meta { start: place.offset, per_page, total: Some(400), ..Meta::default() };
         sizes.push(place.per_page.unwrap_or(100));
-        match place.after(&meta, per_page, 100, 0) {
+        match place.after(&meta, per_page, 100, 0).unwrap() {
             Some(next) => place = next,
             None => break,
         }
@@ -186,12 +186,30 @@ fn small_pages_go_on_to_the_border_of_a_full_one() {
 fn an_empty_page_where_rows_were_promised_is_doubted_once() {
     let place = Place { offset: 200, total: Some(250), ..Place::default() };
     let empty = Meta { start: 200, per_page: 100, ..Meta::default() };
-    let back = place.after(&empty, 0, 100, 0).unwrap();
+    let back = place.after(&empty, 0, 100, 0).unwrap().unwrap();
     assert_eq!((back.offset, back.empty_at), (100, Some(200)));
     let full = Meta { start: 100, per_page: 100, total: Some(250), ..Meta::default() };
-    let again = back.after(&full, 100, 100, 0).unwrap();
+    let again = back.after(&full, 100, 100, 0).unwrap().unwrap();
     assert_eq!(again.offset, 200);
-    assert_eq!(again.after(&empty, 0, 100, 0), None, "a shop that insists is believed");
+    let error = again.after(&empty, 0, 100, 0).unwrap_err();
+    assert_eq!(error.kind(), Kind::Truncated, "a shop that promises rows again and gives none is half read");
+    assert!(error.detail().contains("gives 200 rows") && error.detail().contains("has 250"), "{error}");
+    // Rows that left meanwhile were nobody's promise.
+    let fewer = Meta { total: Some(200), ..full };
+    assert_eq!(back.after(&fewer, 100, 100, 0).unwrap(), None);
+}
+
+#[test]
+fn an_empty_page_that_says_itself_that_it_should_be_full_is_no_end() {
+    let place = Place { offset: 100, total: Some(500), ..Place::default() };
+    let empty = Meta { start: 100, per_page: 100, total: Some(500), ..Meta::default() };
+    let back = place.after(&empty, 0, 100, 0).unwrap().unwrap();
+    assert_eq!((back.offset, back.empty_at), (0, Some(100)));
+    let doubted = Place { empty_at: Some(100), ..place };
+    assert_eq!(doubted.after(&empty, 0, 100, 0).unwrap_err().kind(), Kind::Truncated);
+    // A few rows that a plug-in hides do not stop a shop from being read.
+    let few = Meta { start: 400, total: Some(430), ..empty };
+    assert_eq!(Place { offset: 400, total: Some(430), ..Place::default() }.after(&few, 0, 100, 0).unwrap(), None);
 }
 
 #[test]
@@ -200,7 +218,7 @@ fn a_walk_that_stood_still_reads_the_page_before_again_and_goes_on() {
     assert_eq!(place.start(100, 1060), (300, false));
     assert_eq!(place.start(100, 9000), (200, true));
     let meta = Meta { start: 200, per_page: 100, total: Some(900), catches_up: true, ..Meta::default() };
-    let next = place.after(&meta, 100, 100, 9001).unwrap();
+    let next = place.after(&meta, 100, 100, 9001).unwrap().unwrap();
     assert_eq!(next.start(100, 99_999), (300, false), "or a slow walk would never end");
 }
 

@@ -28,6 +28,8 @@ const LATE_WITHOUT_RATE: Duration = Duration::from_secs(5);
 pub struct AccountBudget {
     db: Database,
     account: String,
+    /// What the pipeline's file allows.
+    rate: Option<Rate>,
     /// What another pipeline asks for that is lower than what this one does.
     lower: Option<String>,
 }
@@ -56,7 +58,7 @@ impl AccountBudget {
             let rate = other_rate.unwrap_or_default();
             format!("{account} is called at {rate} at most, as the pipeline {other} asks; this one names {own}")
         });
-        Ok(Self { db: db.clone(), account: account.clone(), lower })
+        Ok(Self { db: db.clone(), account: account.clone(), rate, lower })
     }
 
     /// Has a target draw from this budget; says where another pipeline's limit is lower.
@@ -96,7 +98,9 @@ impl Budget for AccountBudget {
                 let late = if between.is_zero() { LATE_WITHOUT_RATE } else { length(row.get(3)) };
                 let turns = u32::try_from(row.get::<_, i32>(4)).unwrap_or(0);
                 let spacing = Spacing { between, late };
-                Grant::Turns(Block { starts_in: wait, spacing, turns, serial: row.get(5) })
+                // What another pipeline's file asks for may count in other stretches of time.
+                let rate = self.rate.filter(|rate| is_of(spacing, *rate));
+                Grant::Turns(Block { starts_in: wait, spacing, turns, rate, serial: row.get(5) })
             }
             "unlimited" => Grant::Unlimited(wait),
             "quiet" => Grant::Quiet(wait),
@@ -117,6 +121,13 @@ impl Budget for AccountBudget {
         client.execute("select ops.return_turns($1, $2, $3)", &[&self.account, &serial, &unused]).await?;
         Ok(())
     }
+}
+
+/// Whether a spacing is that of a rate, but for what seconds as numbers lose.
+fn is_of(spacing: Spacing, rate: Rate) -> bool {
+    let own = Spacing::of(rate);
+    let differ = |one: Duration, other: Duration| one.abs_diff(other) > Duration::from_nanos(100);
+    !differ(spacing.between, own.between) && !differ(spacing.late, own.late)
 }
 
 /// A length of time that SQL gives in seconds.

@@ -17,8 +17,20 @@ use tokio_postgres::error::SqlState;
 /// How long [`Lease::take`] waits for another holder.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How often a lease held by another is tried again.
+/// How long the server is asked to wait at a time for a lease held by another; what else the session is asked waits with it.
+pub(super) const WAIT: &str = "1s";
+
+/// The pause after the server would not wait.
 const RETRY: Duration = Duration::from_millis(250);
+
+/// How much in a hurry whoever wants a lease is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Want {
+    /// Before a back-fill goes on.
+    Now,
+    /// When a back-fill has used its share.
+    Share,
+}
 
 /// The right to work on one thing. Released by [`Lease::release`], or in the background when dropped.
 pub struct Lease {
@@ -26,6 +38,7 @@ pub struct Lease {
     token: i64,
     run: Run,
     is_held: AtomicBool,
+    since: Instant,
 }
 
 impl Lease {
@@ -43,10 +56,18 @@ impl Lease {
     /// # Errors
     /// [`Kind::LeaseHeld`].
     pub async fn take_within(db: &Database, run: &Run, name: &str, patience: Duration) -> Result<Self> {
+        Self::take_as(db, run, name, patience, Want::Now).await
+    }
+
+    /// As [`Lease::take_within`], in as much of a hurry as `want` says.
+    ///
+    /// # Errors
+    /// [`Kind::LeaseHeld`].
+    pub async fn take_as(db: &Database, run: &Run, name: &str, patience: Duration, want: Want) -> Result<Self> {
         if !run.shared.leases.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned()) {
             return Err(Error::new(Kind::LeaseHeld, format!("{name} is being worked on by this very run")));
         }
-        let result = take(db, run, name, patience).await;
+        let result = take(db, run, name, patience, want).await;
         if result.is_err() {
             run.shared.leases.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
         }
@@ -86,6 +107,11 @@ impl Lease {
     /// The lease's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// How long it has been held.
+    pub fn held_for(&self) -> Duration {
+        self.since.elapsed()
     }
 
     /// The fencing number.
@@ -139,10 +165,11 @@ fn lease_lock(name: &str) -> String {
     format!("wharf lease {name}")
 }
 
-async fn take(db: &Database, run: &Run, name: &str, patience: Duration) -> Result<Lease> {
+async fn take(db: &Database, run: &Run, name: &str, patience: Duration, want: Want) -> Result<Lease> {
     let began = Instant::now();
     let mut has_told = false;
-    while !try_lock(run, name).await? {
+    let mut is_ours = try_lock(run, name).await?;
+    while !is_ours {
         let waited = began.elapsed();
         if waited >= patience {
             return Err(Error::new(Kind::LeaseHeld, format!("{name} is being worked on by {}", who(db, name).await?))
@@ -158,9 +185,13 @@ async fn take(db: &Database, run: &Run, name: &str, patience: Duration) -> Resul
         }
         // A holder that is only filling in may let us go first.
         let client = db.client().await?;
-        client.execute("update ops.leases set wanted_at = clock_timestamp() where name = $1", &[&name]).await?;
+        let note = match want {
+            Want::Now => "update ops.leases set wanted_at = clock_timestamp() where name = $1",
+            Want::Share => "update ops.leases set queued_at = clock_timestamp() where name = $1",
+        };
+        client.execute(note, &[&name]).await?;
         drop(client);
-        tokio::time::sleep(RETRY.min(patience.saturating_sub(waited))).await;
+        is_ours = wait_for_lock(run, name, patience.saturating_sub(waited)).await?;
     }
     // From here on the session lock is ours. Whoever had the lease is done or dead: the dead are closed before their
     // rows are relied on.
@@ -172,7 +203,13 @@ async fn take(db: &Database, run: &Run, name: &str, patience: Duration) -> Resul
     }
     .await;
     match token {
-        Ok(token) => Ok(Lease { name: name.to_owned(), token, run: run.clone(), is_held: AtomicBool::new(true) }),
+        Ok(token) => Ok(Lease {
+            name: name.to_owned(),
+            token,
+            run: run.clone(),
+            is_held: AtomicBool::new(true),
+            since: Instant::now(),
+        }),
         Err(error) => {
             unlock(run, name).await?;
             Err(error)
@@ -187,6 +224,26 @@ async fn try_lock(run: &Run, name: &str) -> Result<bool> {
         .query_one("select pg_try_advisory_lock(hashtextextended($1, 0))", &[&lease_lock(name)])
         .await?;
     Ok(row.get(0))
+}
+
+/// Waits inside the server, which hands the lock over the moment it is free; false if it is still held.
+async fn wait_for_lock(run: &Run, name: &str, patience: Duration) -> Result<bool> {
+    // The server's own limit of waiting is a second; who has less patience looks once more.
+    if patience < Duration::from_secs(1) {
+        tokio::time::sleep(RETRY.min(patience)).await;
+        return try_lock(run, name).await;
+    }
+    let session = &run.shared.session;
+    match session.execute("select pg_advisory_lock(hashtextextended($1, 0))", &[&lease_lock(name)]).await {
+        Ok(_) => Ok(true),
+        Err(error) if is_lock_timeout(&error) => Ok(false),
+        Err(error) if error.code() == Some(&SqlState::T_R_DEADLOCK_DETECTED) => {
+            // Two runs wait for one another; the other may give up first.
+            tokio::time::sleep(RETRY).await;
+            Ok(false)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 async fn unlock(run: &Run, name: &str) -> Result<()> {

@@ -10,11 +10,13 @@ use super::Database;
 use super::lease;
 use crate::failpoint::{self, Point};
 use crate::{Error, Result, sql};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Instant;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
@@ -58,6 +60,8 @@ pub(super) struct Shared {
     /// The leases that this run holds: a session lock may be taken twice by the session that has it.
     pub leases: Mutex<HashSet<String>>,
     step: AtomicI32,
+    /// The database's time when the run began, and that moment by this machine's monotonic clock.
+    began: (Timestamp, Instant),
 }
 
 /// Host, process and a random word: who holds what, for people.
@@ -88,20 +92,32 @@ impl Run {
         let mut session = db.dedicated().await?;
         let transaction = session.transaction().await?;
         // The lock is taken before anybody can see the row, so a run that is seen without it is dead.
-        let id: i64 = transaction
+        let row = transaction
             .query_one(
-                "insert into ops.runs (pipeline, command, holder) values ($1, $2, $3) returning run_id",
+                "insert into ops.runs (pipeline, command, holder) values ($1, $2, $3)
+                 returning run_id, clock_timestamp()",
                 &[&pipeline, &command, &holder()],
             )
-            .await?
-            .get(0);
+            .await?;
+        let (id, began): (i64, Timestamp) = (row.get(0), row.get(1));
+        let began = (began, Instant::now());
         transaction.execute("select pg_advisory_lock(hashtextextended($1, 0))", &[&run_lock(id)]).await?;
         transaction.commit().await?;
-        let shared = Shared { db: db.clone(), session, leases: Mutex::new(HashSet::new()), step: AtomicI32::new(0) };
+        session.batch_execute(&format!("set lock_timeout = '{}'", lease::WAIT)).await?;
+        let shared =
+            Shared { db: db.clone(), session, leases: Mutex::new(HashSet::new()), step: AtomicI32::new(0), began };
         let run = Self { id, shared: Arc::new(shared) };
         failpoint::reach(Point::RunBegun)?;
         close_dead(db).await?;
         Ok(run)
+    }
+
+    /// The time by the database's clock, which is one for all processes: what it showed when the run began, and what has
+    /// passed since. This machine's own clock may be wrong, and may jump.
+    pub fn now(&self) -> Timestamp {
+        let (began, instant) = self.shared.began;
+        let passed = SignedDuration::try_from(instant.elapsed()).unwrap_or(SignedDuration::MAX);
+        began.saturating_add(passed).unwrap_or(began)
     }
 
     /// Begins another run of the same pipeline, for work that needs a number higher than all there are.

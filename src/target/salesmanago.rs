@@ -21,7 +21,7 @@ use crate::config::pipeline::{Account, Load, PlatformSettings, Span};
 use crate::http::{Auth, Budget, Client, ClientOptions, Failure, Fate, Idempotency};
 use crate::source::Finding;
 use crate::source::registry::Remark;
-use crate::{Error, Kind, Result};
+use crate::{Error, Kind, Result, clock};
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
@@ -263,7 +263,7 @@ impl SalesManago {
         idempotency: Idempotency,
     ) -> Result<Fields, Trouble> {
         body.insert("owner".into(), self.settings.owner.as_str().into());
-        body.insert("requestTime".into(), Timestamp::now().as_millisecond().into());
+        body.insert("requestTime".into(), clock::wall().as_millisecond().into());
         let mut call = self
             .client
             .post(path, body.into(), idempotency)

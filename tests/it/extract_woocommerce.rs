@@ -202,11 +202,14 @@ async fn a_shop_that_answers_html_is_named_and_what_has_landed_stays() {
 async fn an_empty_answer_deletes_nobody() {
     let (db, sandbox) = (support::database().await, sandbox().await);
     extract(&db, &sandbox).await.2.unwrap();
-    sandbox.fault(Fault::new(FaultKind::EmptyPage, "/wp-json/wc/v3/customers").times(0));
-    let error = extract(&db, &sandbox).await.2.unwrap_err();
-    assert_eq!(error.kind(), Kind::Guard);
-    sandbox.clear_faults();
-    assert_staging_is_the_shop(&db, &sandbox).await;
+    // Once with headers that count everybody all the same, once without.
+    for (kind, expected) in [(FaultKind::EmptyPage, Kind::Truncated), (FaultKind::Status, Kind::Guard)] {
+        sandbox.fault(Fault::new(kind, "/wp-json/wc/v3/customers").status(200, "[]").times(0));
+        let error = extract(&db, &sandbox).await.2.unwrap_err();
+        assert_eq!(error.kind(), expected, "{error}");
+        sandbox.clear_faults();
+        assert_staging_is_the_shop(&db, &sandbox).await;
+    }
 }
 
 /// The program with a pipeline file for the shop.
@@ -378,4 +381,52 @@ async fn a_customer_who_registers_comes_at_once_though_the_shop_cannot_be_asked_
     assert_eq!(stored(&db, "shop", "customers").await.len(), before + 1);
     let report = extract().await;
     assert_eq!((report.counts.calls, report.counts.landed.new), (1, 0), "one page is enough");
+}
+
+#[tokio::test]
+async fn a_shop_that_gives_half_a_list_stops_the_walk_and_nothing_is_marked_as_deleted() {
+    let (db, sandbox) = (support::database().await, sandbox().await);
+    // The first walk: two good pages, then empty ones, whose headers still count all orders.
+    sandbox.fault(Fault::new(FaultKind::EmptyPage, ORDERS).after(2).times(0));
+    let error = extract(&db, &sandbox).await.2.unwrap_err();
+    assert_eq!(error.kind(), Kind::Truncated, "{error}");
+    assert!(error.detail().contains("shop/orders (everything)"), "{error}");
+    assert!(error.detail().contains("gives 100 rows of a list of which it says that it has"), "{error}");
+    assert_eq!(stored(&db, "shop", "orders").await.len(), 100);
+    sandbox.clear_faults();
+    extract(&db, &sandbox).await.2.unwrap();
+    assert_staging_is_the_shop(&db, &sandbox).await;
+
+    // Later walks: through everything, over the keys alone, whatever stands where the next page should.
+    let before = all_stored(&db).await;
+    for kind in [FaultKind::EmptyPage, FaultKind::Html, FaultKind::TruncatedJson, FaultKind::Cut] {
+        for (path, query) in [("/wp-json/wc/v3/customers", "orderby"), (ORDERS, "_fields=id")] {
+            sandbox.fault(Fault::new(kind, path).query(query).after(1).times(0));
+            let (_, report, result) = extract(&db, &sandbox).await;
+            let error = result.unwrap_err();
+            let stream = path.rsplit('/').next().unwrap();
+            assert!(error.detail().contains(&format!("shop/{stream}")), "{kind:?}: {error}");
+            assert_eq!(report.total().deleted, 0, "{kind:?} {stream}");
+            assert!(all_stored(&db).await == before, "{kind:?} {stream}");
+            sandbox.clear_faults();
+        }
+    }
+    let (_, report, result) = extract(&db, &sandbox).await;
+    result.unwrap();
+    assert_eq!(report.total().deleted, 0);
+    assert!(all_stored(&db).await == before);
+}
+
+#[tokio::test]
+async fn changes_on_a_list_that_is_given_by_half_come_with_the_next_run() {
+    let (db, sandbox) = (support::database().await, sandbox().await);
+    extract(&db, &sandbox).await.2.unwrap();
+    change(&sandbox, &json!({"advance_seconds": 3600}));
+    sandbox.woocommerce().unwrap().change_about(0.6, 7);
+    sandbox.fault(Fault::new(FaultKind::EmptyPage, ORDERS).query("modified_after").after(1).times(0));
+    let error = extract(&db, &sandbox).await.2.unwrap_err();
+    assert!(error.detail().contains("shop/orders (modified)"), "{error}");
+    sandbox.clear_faults();
+    extract(&db, &sandbox).await.2.unwrap();
+    assert_staging_is_the_shop(&db, &sandbox).await;
 }

@@ -1,5 +1,5 @@
 //! A world that goes on while the program is killed, PostgreSQL is killed, lines are cut, answers are lost, garbled, late
-//! or refused, and the shop's clock jumps; after each round the program may finish, and every invariant is checked.
+//! or refused, and the clocks of the shop and of the program jump; after each round the program may finish, and every invariant is checked.
 //!
 //! Everything is drawn from `WHARF_SOAK_SEED`, and the moment of each blow is counted in events (the n-th failpoint, call
 //! or piece of traffic), so a round that failed can be run again: the seed and the steps are printed.
@@ -28,6 +28,8 @@ enum Blow {
     Calls(FaultKind, u64),
     /// The shop's clock jumps ahead by so many hours.
     ClockJumps(u32),
+    /// The program's own clock is wrong by so many hours while it runs.
+    OwnClock(i64),
 }
 
 fn draw(dice: &mut Dice) -> Blow {
@@ -43,7 +45,7 @@ fn draw(dice: &mut Dice) -> Blow {
         FaultKind::Html,
     ];
     let mut from = |bound: usize| 1 + u64::try_from(dice.below(bound)).unwrap();
-    match from(9) {
+    match from(10) {
         1 | 2 => Blow::AtFailpoint("kill", from(90)),
         3 => Blow::AtFailpoint(if from(2) == 1 { "panic" } else { "error" }, from(90)),
         4 => Blow::KilledAtCall(from(25)),
@@ -51,6 +53,7 @@ fn draw(dice: &mut Dice) -> Blow {
         6 => Blow::BackendKilled(from(25)),
         7 => Blow::LinesCut(u32::try_from(from(400)).unwrap()),
         8 => Blow::ClockJumps(u32::try_from(from(50)).unwrap()),
+        9 => Blow::OwnClock(i64::try_from(from(60)).unwrap() - 30),
         _ => {
             let after = from(20);
             let kind = FAULTS[usize::try_from(from(FAULTS.len()) - 1).unwrap()];
@@ -159,6 +162,9 @@ async fn strike(world: &mut World, cutter: &Cutter, blow: Blow, dice: &mut Dice)
     }
     let before = world.sandbox.requests().total();
     let mut command = world.wharf(&["-q", "run", "world.yaml"], &failpoints);
+    if let Blow::OwnClock(hours) = blow {
+        command.env("WHARF_CLOCK_AHEAD", (hours * 3600).to_string());
+    }
     let child = command.spawn().unwrap();
     let id = i32::try_from(child.id().unwrap()).unwrap();
     let ending = tokio::spawn(ended(child));

@@ -182,6 +182,20 @@ impl WalkState {
         }
     }
 
+    /// Whether it asks for a part of the list that the next walk of its kind does not ask for again.
+    pub fn is_filtered(&self) -> bool {
+        matches!(self.walk, Walk::ModifiedSince(_) | Walk::CreatedSince(_))
+    }
+
+    /// How many records fewer were given than the platform said that there are. Records that it gave twice hide others.
+    pub fn not_given(&self) -> u64 {
+        match self.walk {
+            // It ends where it will.
+            Walk::NewestUntilKnown => 0,
+            _ => self.total.unwrap_or(0).saturating_sub(self.read),
+        }
+    }
+
     /// What a complete walk proves, entered into the cursor.
     pub fn complete_into(&self, cursor: &mut Cursor, deletions: Deletions, now: Timestamp) {
         let watermark = self.newest.map(|newest| {

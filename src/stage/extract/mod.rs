@@ -29,7 +29,6 @@ use crate::store::statistics::Statistics;
 use crate::store::walk_keys::WalkKeys;
 use crate::{Error, Result, sql};
 use due::{Due, WalkState};
-use jiff::Timestamp;
 use parents::Parents;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -259,7 +258,13 @@ impl Extraction<'_> {
             continued = Some((state.walk.clone(), state.parents_changed_after.is_some()));
             walker.walk(state).await?;
         }
-        let due = due::due(walker.reading.stream, self.connection, &walker.cursor, Timestamp::now(), self.options.full);
+        let due = due::due(
+            walker.reading.stream,
+            self.connection,
+            &walker.cursor,
+            walker.reading.ctx.run.now(),
+            self.options.full,
+        );
         for due in due {
             let same = continued == Some((due.walk.clone(), due.parents_changed_after.is_some()));
             // What was continued a moment ago need not be done again; what asks for changes only costs little.

@@ -23,7 +23,6 @@ use crate::store::staging::{Batch, Landing};
 use crate::store::statistics::{self, Statistics};
 use crate::store::walk_keys::WalkKeys;
 use crate::{Error, Result};
-use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_postgres::Client;
@@ -118,7 +117,7 @@ impl StreamWalker<'_> {
     /// # Errors
     /// Those of Postgres.
     pub async fn begin(&self, due: Due) -> Result<WalkState> {
-        let mut state = WalkState::new(due, Timestamp::now(), self.reading.ctx.run.id);
+        let mut state = WalkState::new(due, self.reading.ctx.run.now(), self.reading.ctx.run.id);
         let finds_deletions = match state.walk {
             Walk::Keys => true,
             Walk::Everything if self.reading.stream.parent.is_some() => {
@@ -272,7 +271,7 @@ impl StreamWalker<'_> {
             return Ok(());
         }
         let batch = std::mem::take(batch);
-        let now = Timestamp::now();
+        let now = self.reading.ctx.run.now();
         let mut after = state.clone();
         after.read += batch.len() as u64;
         let received = batch.len() as u64;
@@ -325,7 +324,21 @@ impl StreamWalker<'_> {
             lists = u64::from(self.reading.stream.parent.is_some() && after.parent != state.parent);
         }
         if after.complete && ends_here {
-            after.complete_into(&mut cursor, self.reading.stream.deletions, now);
+            let missing = after.not_given();
+            counts.incomplete += missing;
+            if missing > 0 {
+                self.meter.note(&format!(
+                    "{}: {missing} of {} records were not given",
+                    self.reading.place(&after),
+                    after.total.unwrap_or(0)
+                ));
+            }
+            if missing > 0 && after.is_filtered() {
+                // What was not given would never be asked for again.
+                cursor.walk = None;
+            } else {
+                after.complete_into(&mut cursor, self.reading.stream.deletions, now);
+            }
         } else {
             cursor.walk = Some(serde_json::to_value(&after).map_err(not_json)?);
         }
@@ -345,7 +358,7 @@ impl StreamWalker<'_> {
 
     /// Writes the end of a walk: what was deleted, how far the stream has been read.
     async fn finish(&mut self, state: &WalkState) -> Result<()> {
-        let now = Timestamp::now();
+        let now = self.reading.ctx.run.now();
         self.statistics.complete(self.client, self.counts.landed.new).await?;
         if state.compare {
             statistics::analyze(&*self.client, "ops.walk_keys").await?;

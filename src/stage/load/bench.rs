@@ -16,6 +16,8 @@ use uuid::Uuid;
 
 /// How many keys are rendered at a time.
 const SLICE: i64 = 2000;
+/// How many at first: calls begin when these are ready, and a slice twice as large is rendered while they go.
+const FIRST_SLICE: i64 = 125;
 
 /// Which pending keys are rendered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,6 +153,7 @@ pub struct Bench {
     /// From this position on, contacts are no more.
     gone_from: i64,
     taken: i64,
+    slice: i64,
     has_rfm: bool,
     has_hashes: bool,
     has_plan: bool,
@@ -199,6 +202,7 @@ impl Bench {
             queued: 0,
             gone_from: i64::MAX,
             taken: 0,
+            slice: FIRST_SLICE,
             has_rfm: false,
             has_hashes: false,
             has_plan: false,
@@ -280,9 +284,14 @@ impl Bench {
         Ok(queued)
     }
 
+    /// Lets the next slice be a small one, because nothing is being sent that it could be rendered beside.
+    pub fn begin_small(&mut self) {
+        self.slice = FIRST_SLICE;
+    }
+
     /// Whether the next slice holds contacts that are no more: what becomes of them depends on those before.
     pub fn is_next_gone(&self) -> bool {
-        self.taken < self.queued && self.gone_from <= self.taken + SLICE
+        self.taken < self.queued && self.gone_from <= self.taken + self.slice
     }
 
     /// Whether so many slices are left that another bench is worth its session.
@@ -486,11 +495,12 @@ impl Bench {
             .execute(
                 "insert into pg_temp.deliver_candidates (key, run_id)
                  select key, run_id from pg_temp.deliver_queue where position > $1 and position <= $2",
-                &[&self.taken, &(self.taken + SLICE)],
+                &[&self.taken, &(self.taken + self.slice)],
             )
             .await?;
         self.client.batch_execute("analyze pg_temp.deliver_candidates").await?;
-        self.taken += SLICE;
+        self.taken += self.slice;
+        self.slice = (self.slice * 2).min(SLICE);
         Ok(true)
     }
 
@@ -506,10 +516,10 @@ impl Bench {
             .client
             .query(
                 "select key, run_id from pg_temp.deliver_queue where position > $1 and position <= $2",
-                &[&self.taken, &(self.taken + SLICE)],
+                &[&self.taken, &(self.taken + self.slice)],
             )
             .await?;
-        self.taken += SLICE;
+        self.taken += self.slice;
         let keys: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
         let runs: Vec<i64> = rows.iter().map(|row| row.get(1)).collect();
         other.score(object).await?;

@@ -7,6 +7,7 @@
 use super::bench::Object;
 use super::settings::Settings;
 use crate::failpoint::{self, Point};
+use crate::store::Database;
 use crate::store::lease::Lease;
 use crate::{Result, sql};
 use deadpool_postgres::GenericClient;
@@ -30,6 +31,16 @@ pub enum Baseline {
     Rfm,
     /// It was asked for: an audit.
     Asked,
+}
+
+/// Whether a pipeline has something to send that changed; a first load has not.
+///
+/// # Errors
+/// Those of the database.
+pub async fn has_changes(db: &Database, settings: &Settings) -> Result<bool> {
+    let client = db.client().await?;
+    let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&settings.target, &settings.pipeline];
+    Ok(client.query_one(sql::file("deliver/feed/has_changes.sql")?, &parameters).await?.get(0))
 }
 
 /// Which part of the feed is taken over.

@@ -1,10 +1,10 @@
 //! Load: what changed goes to the target, once, within its limits, and the ledger knows of it.
 //!
-//! One pass under the lease `target:ACCOUNT`:
+//! One pass, of which the first step holds the lease `load:ACCOUNT/PIPELINE`, and all others `target:ACCOUNT` too:
 //!
-//! 1. [`look_up`]: calls of an earlier load whose outcome is open are settled: repeated where the target deduplicates,
+//! 1. [`feed`]: the change feed is taken over into `delivery.pending`, in one transaction;
+//! 2. [`look_up`]: calls of an earlier load whose outcome is open are settled: repeated where the target deduplicates,
 //!    looked for at the target where it does not, never repeated blindly;
-//! 2. [`feed`]: the change feed is taken over into `delivery.pending`, in one transaction;
 //! 3. [`contacts`]: pending contacts are rendered ([`bench`]) and compared with the ledger;
 //! 4. [`events`]: contacts that events wait for are seen to be there, then events go, oldest first.
 //!
@@ -45,6 +45,7 @@ use crate::config::pipeline::LoadGuard;
 use crate::failpoint::{self, Point};
 use crate::progress::{Meter, Progress};
 use crate::store::budget::AccountBudget;
+use crate::store::lease::{self, Want};
 use crate::store::{Lease, statistics};
 use crate::target::{Operation, Target};
 use crate::{Error, Kind, Result, sql};
@@ -85,6 +86,8 @@ pub struct Patience {
     pub offers: u32,
     /// After how many loads without success a record becomes a reject.
     pub loads: i32,
+    /// How often a back-fill looks whether another pipeline waits for the account.
+    pub others: Duration,
 }
 
 impl Default for Patience {
@@ -95,6 +98,7 @@ impl Default for Patience {
             pause: Duration::from_millis(500),
             offers: 3,
             loads: 5,
+            others: Duration::from_secs(1),
         }
     }
 }
@@ -174,13 +178,13 @@ pub async fn load_as(
     options: &Options,
 ) -> Result<Summary> {
     let settings = Settings::new(pipeline, target.as_ref())?;
-    let lease = Lease::take(&context.db, &context.run, &format!("target:{}", settings.target)).await?;
-    failpoint::reach(Point::LoadAfterLease)?;
+    let own = format!("load:{}/{}", settings.target, settings.pipeline);
+    let own = Arc::new(Lease::take(&context.db, &context.run, &own).await?);
     let budget = AccountBudget::open(&context.db, pipeline).await?;
     let lower = budget.lower().map(str::to_owned);
     budget.keep(target.as_ref());
     let ledger =
-        Ledger { db: &context.db, lease: RwLock::new(Arc::new(lease)), settings: &settings, run_id: context.run.id };
+        Ledger { db: &context.db, lease: RwLock::new(Arc::clone(&own)), settings: &settings, run_id: context.run.id };
     let load = Load {
         context,
         operations: target.operations(),
@@ -190,7 +194,7 @@ pub async fn load_as(
         target,
         settings: &settings,
         ledger,
-        gate: Gate::new(pipeline.load.window.clone(), context.stop.clone()),
+        gate: Gate::new(pipeline.load.window.clone(), context.stop.clone(), context.run.now()),
         patience,
         is_planned: options.plan.is_some(),
         first_load: AtomicBool::new(false),
@@ -210,13 +214,18 @@ pub async fn load_as(
     let summary = Summary { tally, ..std::mem::take(&mut *lock(&load.summary)) };
     let lease = load.ledger.lease();
     drop(load);
-    let released = match Arc::into_inner(lease) {
-        Some(lease) => lease.release().await,
-        None => Ok(()),
-    };
+    let released = release(lease).await.and(release(own).await);
     result?;
     released?;
     Ok(summary)
+}
+
+/// Gives a lease back, unless somebody still refers to it.
+async fn release(lease: Arc<Lease>) -> Result<()> {
+    match Arc::into_inner(lease) {
+        Some(lease) => lease.release().await,
+        None => Ok(()),
+    }
 }
 
 /// Which part of what is pending.
@@ -263,17 +272,21 @@ struct Load<'a> {
 impl Load<'_> {
     async fn run(&self, pipeline: &Pipeline, options: &Options) -> Result<()> {
         self.gate.check()?;
-        let mut open = self.recover().await?;
-        failpoint::reach(Point::LoadAfterRecovery)?;
+        // What needs nobody else's leave is done before the account is waited for, or it would lie idle meanwhile.
         let part = self.take_over(options).await?;
         failpoint::reach(Point::LoadAfterTakeover)?;
         let mut bench = Bench::open(&self.context.db, self.settings, Purpose::Load).await?;
+        if options.plan.is_none() {
+            self.guard().await?;
+        }
+        self.take_account().await?;
+        failpoint::reach(Point::LoadAfterLease)?;
+        let mut open = self.recover().await?;
+        failpoint::reach(Point::LoadAfterRecovery)?;
         if let Some(path) = &options.plan {
             // Whoever saved the plan has seen what it does.
             planned::verify(self.context, self.settings, path).await?;
             planned::prepare(&mut bench, &self.ledger, part.through, path).await?;
-        } else {
-            self.guard().await?;
         }
         let mut benches = vec![bench];
 
@@ -301,6 +314,16 @@ impl Load<'_> {
         if self.is_first_load() && !self.is_planned {
             self.end_first_load().await?;
         }
+        Ok(())
+    }
+
+    /// Takes the lease of the account. Until then the load holds only its pipeline's own.
+    async fn take_account(&self) -> Result<()> {
+        let want = if feed::has_changes(&self.context.db, self.settings).await? { Want::Now } else { Want::Share };
+        let name = format!("target:{}", self.settings.target);
+        let lease = Lease::take_as(&self.context.db, &self.context.run, &name, lease::PATIENCE, want).await?;
+        self.ledger.go_on_under(Arc::new(lease));
+        *lock(&self.wait_until) = Instant::now() + self.patience.appear;
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use super::bench::{Bench, Object, Purpose, Rendered};
 use super::flight::Flight;
 use super::{Load, Share};
 use crate::store::Lease;
+use crate::store::lease::Want;
 use crate::{Error, Kind, Result};
 use futures::future::{BoxFuture, try_join_all};
 use std::pin::pin;
@@ -18,12 +19,12 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
-/// How often a back-fill looks whether another pipeline waits for the account.
-const LOOK_FOR_OTHERS: Duration = Duration::from_secs(1);
 /// How often a back-fill looks for what changed meanwhile.
 const LOOK_FOR_CHANGES: Duration = Duration::from_secs(30);
-/// How long a lease that was given away is left alone, so that whoever waits for it gets it.
-const LEFT_ALONE: Duration = Duration::from_millis(700);
+/// How long a back-fill goes on while another one waits for the account.
+const SHARE: Duration = Duration::from_secs(30);
+/// How long a lease that was given away is left alone. Whoever waits for it waits inside the server and gets it at once.
+const LEFT_ALONE: Duration = Duration::from_millis(20);
 /// How long a back-fill waits for its lease to come back.
 const COMES_BACK: Duration = Duration::from_secs(3600);
 
@@ -74,12 +75,13 @@ impl Load<'_> {
             permit.forget();
             // A saved plan is the whole of what is sent until it is done.
             if share == Share::Rest && !self.is_planned {
-                if others_at.elapsed() >= LOOK_FOR_OTHERS {
+                if others_at.elapsed() >= self.patience.others {
                     if self.is_wanted().await? {
                         if !land(&sender, true).await {
                             return Ok(());
                         }
                         self.let_others_go_first().await?;
+                        benches.iter_mut().for_each(Bench::begin_small);
                     }
                     others_at = Instant::now();
                 }
@@ -205,16 +207,21 @@ impl Load<'_> {
         flight.ground().await
     }
 
-    /// Whether another process has asked for the lease of this account a moment ago.
+    /// Whether another process has asked for the lease of this account a moment ago and may have it now: with changes at
+    /// once, with another back-fill when this one has had its share.
     async fn is_wanted(&self) -> Result<bool> {
         let client = self.context.db.client().await?;
+        let lease = self.ledger.lease();
         let row = client
             .query_opt(
-                "select wanted_at > clock_timestamp() - interval '2 seconds' from ops.leases where name = $1",
-                &[&self.ledger.lease().name()],
+                "select
+                    coalesce(wanted_at > clock_timestamp() - interval '3 seconds', false),
+                    coalesce(queued_at > clock_timestamp() - interval '3 seconds', false)
+                 from ops.leases where name = $1",
+                &[&lease.name()],
             )
             .await?;
-        Ok(row.and_then(|row| row.get::<_, Option<bool>>(0)).unwrap_or(false))
+        Ok(row.is_some_and(|row| row.get(0) || (row.get(1) && lease.held_for() >= SHARE)))
     }
 
     /// Gives the lease to whoever waits for it, and takes it again afterwards.
@@ -222,10 +229,11 @@ impl Load<'_> {
         self.note("another pipeline has something for this account: it goes first");
         let lease = self.ledger.lease();
         let name = lease.name().to_owned();
+        self.target.rest().await;
         Lease::give_away(&lease).await?;
         self.gate.wait(LEFT_ALONE).await?;
         let taken = tokio::select! {
-            taken = Lease::take_within(&self.context.db, &self.context.run, &name, COMES_BACK) => taken?,
+            taken = Lease::take_as(&self.context.db, &self.context.run, &name, COMES_BACK, Want::Share) => taken?,
             () = self.gate.stopped() => return Err(Error::new(Kind::Interrupted, "stopped on request")
                 .hint("run the command again, it continues")),
         };

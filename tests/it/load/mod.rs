@@ -10,6 +10,7 @@ mod long;
 mod moves;
 mod program;
 mod saved;
+mod together;
 mod unhappy;
 
 use crate::support::canonical::{Shop, contact_id, order_id};

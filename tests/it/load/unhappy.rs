@@ -247,3 +247,39 @@ async fn a_load_whose_lease_was_taken_over_writes_nothing_more() {
     assert_eq!(error.kind(), Kind::LeaseLost);
     assert_eq!(shop.count("delivery.ledger").await, 0);
 }
+
+/// A shop of `all` contacts of which the account refuses the last `bad` ones, sent one by one in order.
+async fn refused_last(all: usize, bad: usize, load: Value) -> Shop {
+    let shop = Shop::new(json!({"load": load})).await;
+    let mut emails: Vec<String> = (0..all).map(|n| format!("c{n}@shop.example")).collect();
+    emails.sort_by_key(|email| crate::support::canonical::contact_id(email));
+    let contacts: Vec<(&str, Value)> = emails.iter().map(|email| (email.as_str(), json!({}))).collect();
+    shop.contacts(&contacts).await;
+    shop.target.state(|state| {
+        state.batch = 1;
+        state.spoiled = emails[all - bad..].to_vec();
+    });
+    shop
+}
+
+#[tokio::test]
+async fn a_load_stops_when_the_account_refuses_more_than_its_share_and_not_before() {
+    // A fifth is allowed.
+    let alone = |share: Option<f64>| match share {
+        Some(share) => json!({"parallel": 1, "max_reject_share": share}),
+        None => json!({"parallel": 1}),
+    };
+    let tally = refused_last(255, 50, alone(None)).await.load().await;
+    assert_eq!(tally.rejected, counts(&[("refused", 50)]));
+    let shop = refused_last(240, 52, alone(None)).await;
+    let error = shop.try_load().await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Guard);
+    assert!(error.detail().contains("refused 50 of 23"), "{error}");
+    assert!(shop.count("delivery.pending").await > 0, "the rest is pending");
+    // Few refusals say nothing, whatever their share.
+    let tally = refused_last(49, 49, alone(None)).await.load().await;
+    assert_eq!(tally.rejected, counts(&[("refused", 49)]));
+    assert_eq!(refused_last(60, 60, alone(None)).await.try_load().await.unwrap_err().kind(), Kind::Guard);
+    let tally = refused_last(60, 60, alone(Some(1.0))).await.load().await;
+    assert_eq!(tally.rejected, counts(&[("refused", 60)]), "who asked for it goes on regardless");
+}

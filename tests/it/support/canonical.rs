@@ -199,7 +199,8 @@ impl Shop {
         .await;
     }
 
-    async fn context(&self) -> Context {
+    /// A run of its own for a stage.
+    pub async fn context(&self) -> Context {
         let run = Run::begin(&self.test.db, &self.pipeline.name, "load").await.unwrap();
         Context { db: self.test.db.clone(), run, progress: Progress::silent(), stop: CancellationToken::new() }
     }

@@ -5,6 +5,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
+use tokio::sync::oneshot;
+use uuid::Uuid;
 use wharf::http::Budget;
 use wharf::source::Finding;
 use wharf::target::{BatchOutcome, ContactState, Found, Item, Operation, Outcome, Target};
@@ -62,6 +64,22 @@ pub struct State {
     pub looks: u64,
     pub batch: usize,
     pub check_existing: bool,
+    /// Calls that wait to be let go; none waits while this is `None`.
+    pub held: Option<Vec<Held>>,
+}
+
+/// A call that has arrived and is not done yet.
+pub struct Held {
+    pub contacts: Vec<Uuid>,
+    go: oneshot::Sender<()>,
+}
+
+impl Held {
+    /// Lets it be done and answered.
+    pub fn go(self) {
+        // A caller that has died meanwhile does not listen.
+        let _ = self.go.send(());
+    }
 }
 
 pub struct FakeTarget {
@@ -152,6 +170,16 @@ impl Target for FakeTarget {
 
     async fn send(&self, operation: &Operation, items: &[Item], first_load: bool) -> Result<BatchOutcome> {
         assert!(!items.is_empty() && items.len() <= operation.batch, "{} items", items.len());
+        let waits = self.state(|state| {
+            let held = state.held.as_mut()?;
+            let (go, gone) = oneshot::channel();
+            held.push(Held { contacts: items.iter().map(|item| item.contact_id).collect(), go });
+            Some(gone)
+        });
+        if let Some(gone) = waits {
+            // Dropped by a test that holds no more, it goes too.
+            let _ = gone.await;
+        }
         self.state(|state| {
             state.calls.push(Call {
                 operation: operation.name,

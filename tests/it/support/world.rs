@@ -329,7 +329,8 @@ impl World {
             Happening::CustomerOrder => {
                 let Some(customer) = dice.pick(&customers).copied() else { return };
                 let row = self.shop().row(Entity::Users, customer).unwrap();
-                let email = row["billing"]["email"].as_str().unwrap_or_default().to_owned();
+                // Stored with blanks around it by older versions of the shop, but not taken so from anybody.
+                let email = row["billing"]["email"].as_str().unwrap_or_default().trim().to_owned();
                 let order = self.order(dice, customer, &email);
                 self.told(format!("customer {customer} orders {order}"));
             }

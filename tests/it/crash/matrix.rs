@@ -1,0 +1,157 @@
+//! Every failpoint × kill -9, error or panic. A chain is: things happen at the shop and the account, then one run after the
+//! other ends at a point, each a stage further than the one before, then a run that may finish, then every invariant.
+//! Several worlds work off the chains side by side, each with a shop, an account and a database of its own.
+//!
+//! Every point is met with kill -9, and with an error or a panic by turns; `WHARF_CRASH_ALL=1` meets each with all three.
+
+use crate::support::invariants::{check, check_at_any_time, told};
+use crate::support::world::{Dice, Happening, Kind, Ran, World};
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex};
+use wharf::failpoint::Point;
+use wharf::sandbox::{Fault, FaultKind};
+
+const ACTIONS: [&str; 3] = ["kill", "error", "panic"];
+const WORLDS: usize = 3;
+
+/// Points that only a first load reaches: the first chain of each world.
+const FIRST: [Point; 2] = [Point::LoadBeforeFirstLoadEnd, Point::LoadAfterFirstLoadEnd];
+
+/// Points on the way of a call whose answer was lost.
+const LOST: [Point; 3] = [Point::LoadAfterLookUp, Point::LoadBeforeResolveCommit, Point::LoadAfterResolve];
+
+#[derive(Debug, Clone, Copy)]
+struct Cell {
+    point: Point,
+    action: &'static str,
+    /// The time of being reached at which it strikes.
+    at: u64,
+}
+
+impl Cell {
+    /// Its place in a chain: a later stage is untouched by a death in an earlier one.
+    fn place(&self) -> usize {
+        let name = self.point.name();
+        let stages = ["run/begun", "extract/", "transform/", "load/", "archive/", "run/"];
+        stages.iter().position(|stage| name.starts_with(stage)).unwrap()
+    }
+}
+
+type Chain = Vec<Cell>;
+
+/// The points that a run passes. Those of a restore and of a pruning stand where these are tested.
+fn points() -> impl Iterator<Item = &'static Point> {
+    Point::ALL.iter().filter(|point| !["restore", "prune"].iter().any(|stage| point.name().starts_with(stage)))
+}
+
+/// All cells in as few chains as their places allow.
+fn chains() -> VecDeque<Chain> {
+    let all_three = std::env::var_os("WHARF_CRASH_ALL").is_some();
+    let mut places: [VecDeque<Cell>; 6] = Default::default();
+    for (n, point) in points().enumerate().filter(|(_, point)| !FIRST.contains(point)) {
+        let by_turns = ACTIONS[1 + n % 2];
+        for action in ACTIONS.into_iter().filter(|action| all_three || *action == "kill" || *action == by_turns) {
+            // Where a point is reached again and again, now its first and now a later time is struck.
+            let at = match point {
+                Point::ExtractPageReceived
+                | Point::ExtractPageLandedBeforeCursor
+                | Point::ExtractBeforeStoreCommit
+                | Point::ExtractAfterStore => 6,
+                Point::TransformAfterStep => 12,
+                Point::ArchivePartWritten | Point::ArchiveManifestWritten | Point::ArchiveBetweenPublishes => 4,
+                Point::LoadAfterIntent | Point::LoadAfterCallBeforeOutcome => 2,
+                _ => 1,
+            };
+            let cell = Cell { point: *point, action, at: if action == "kill" { at } else { 1 } };
+            places[cell.place()].push_back(cell);
+        }
+    }
+    let longest = places.iter().map(VecDeque::len).max().unwrap();
+    (0..longest).map(|_| places.iter_mut().filter_map(VecDeque::pop_front).collect()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn wherever_the_program_ends_the_next_run_puts_everything_right() {
+    let queue = Arc::new(Mutex::new(chains()));
+    let worlds: Vec<_> = (0..WORLDS).map(|n| tokio::spawn(work(n, queue.clone()))).collect();
+    let (mut struck, mut failures) = (BTreeSet::new(), Vec::new());
+    for world in worlds {
+        let (points, found) = world.await.unwrap();
+        struck.extend(points);
+        failures.extend(found);
+    }
+    assert!(failures.is_empty(), "{} chains failed:\n{}", failures.len(), failures.join("\n\n"));
+    let listed: BTreeSet<Point> = points().copied().collect();
+    assert_eq!(struck, listed, "a point that no scenario reaches proves nothing");
+}
+
+/// One world works off chains until none is left. Gives the points at which it was ended and what went wrong.
+async fn work(n: usize, queue: Arc<Mutex<VecDeque<Chain>>>) -> (BTreeSet<Point>, Vec<String>) {
+    // Large enough that no list is ever empty: that would be a matter of the guard.
+    let kind = || Kind { seed: n as u64 + 1, customers: 30, orders: 90, products: 25, ..Kind::default() };
+    let mut world = World::new(kind()).await;
+    let mut dice = Dice::new(n as u64);
+    let (mut struck, mut failures) = (BTreeSet::new(), Vec::new());
+    let mut next = Some(FIRST.map(|point| Cell { point, action: ACTIONS[n % ACTIONS.len()], at: 1 }).to_vec());
+    while let Some(chain) = next.take().or_else(|| queue.lock().unwrap().pop_front()) {
+        world.steps.clear();
+        if !FIRST.contains(&chain[0].point) {
+            world.burst(&mut dice);
+            // A contact that is new and has bought, or no event would wait for its card.
+            for _ in 0..3 {
+                world.happen(Happening::GuestOrder, &mut dice);
+            }
+        }
+        match work_chain(&world, &chain, &mut struck).await {
+            Ok(missed) => {
+                // What an earlier death of the chain had left no work for is struck alone.
+                queue.lock().unwrap().extend(missed.into_iter().map(|cell| vec![Cell { at: 1, ..cell }]));
+            }
+            Err(failure) => {
+                failures.push(format!("world {n}, {chain:?}: {failure}\n{}", world.steps.join("\n")));
+                // What is wrong once stays wrong: a fresh world for the chains that are left.
+                world = World::new(kind()).await;
+                if let Err(failure) = world.run_until_done().await {
+                    failures.push(format!("world {n}, begun anew: {failure}"));
+                    break;
+                }
+            }
+        }
+    }
+    (struck, failures)
+}
+
+/// Gives the cells whose point was not reached in a chain of several.
+async fn work_chain(world: &World, chain: &Chain, struck: &mut BTreeSet<Point>) -> Result<Vec<Cell>, String> {
+    let mut missed = Vec::new();
+    for cell in chain {
+        if LOST.contains(&cell.point) {
+            let events = "/api/v2/contact/addBatchContactExtEvent";
+            world.sandbox.fault(Fault::new(FaultKind::Lost, events).times(1));
+        }
+        let ran = world.run(&format!("{}={}@{}", cell.point.name(), cell.action, cell.at)).await;
+        world.sandbox.clear_faults();
+        if ended_as_asked(&ran, *cell) {
+            struck.insert(cell.point);
+        } else if ran.is_done() && (chain.len() > 1 || cell.at > 1) {
+            missed.push(*cell);
+        } else {
+            return Err(format!("the run did not end at {cell:?} as asked: {ran:?}"));
+        }
+        let broken = check_at_any_time(world);
+        if !broken.is_empty() {
+            return Err(format!("when it had ended at {cell:?}: {}", told(&broken)));
+        }
+    }
+    world.run_until_done().await?;
+    let broken = check(world).await;
+    if broken.is_empty() { Ok(missed) } else { Err(told(&broken)) }
+}
+
+fn ended_as_asked(ran: &Ran, cell: Cell) -> bool {
+    match cell.action {
+        "kill" => ran.signal == Some(9),
+        "panic" => ran.code == Some(1) && ran.stderr.contains("a defect of wharf, at src/failpoint.rs"),
+        _ => ran.code == Some(1) && ran.stderr.contains(&format!("a test asked for an error at {}", cell.point.name())),
+    }
+}
