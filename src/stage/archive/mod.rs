@@ -19,6 +19,7 @@ mod parquet_schema;
 mod place;
 mod prune;
 mod reading;
+mod remote;
 mod report;
 mod restore;
 mod time;

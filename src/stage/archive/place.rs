@@ -15,6 +15,7 @@
 //! Wrong answers avoided: parts written in place (a reader's glob sees half a snapshot), and a temporary folder elsewhere
 //! (a rename across file systems is a copy).
 
+use super::remote::{self, Remote};
 use super::manifest::{self, LATEST, Latest, MANIFEST, Manifest, PAGES};
 use crate::error::{Error, Kind, Result};
 use bytes::Bytes;
@@ -32,6 +33,7 @@ use std::sync::Arc;
 pub(super) const WRITING: &str = "_writing";
 /// Bytes gathered per write; on object stores the size of an upload's parts.
 const WRITE_BUFFER: usize = 8 << 20;
+const WRITE_BUFFER_ON_DISK: usize = 1 << 20;
 const CONCURRENT_UPLOADS: usize = 2;
 
 /// A place for snapshots. Cheap to clone.
@@ -44,6 +46,8 @@ pub(super) struct Place {
     pub(super) folder: Option<PathBuf>,
     /// The root as the user wrote it.
     shown: String,
+    /// Which kind of object store it is.
+    remote: Option<Remote>,
 }
 
 /// One run's unpublished work in a place.
@@ -108,7 +112,7 @@ impl Place {
         let store = LocalFileSystem::new_with_prefix(&folder)
             .map_err(|error| failed(&format!("the archive folder {shown} cannot be used"), error))?
             .with_fsync(true);
-        Ok(Self { store: Arc::new(store), base: Path::default(), folder: Some(folder), shown })
+        Ok(Self { store: Arc::new(store), base: Path::default(), folder: Some(folder), shown, remote: None })
     }
 
     fn remote(url: &url::Url) -> Result<Self> {
@@ -118,18 +122,14 @@ impl Place {
         let _ = shown.set_password(None);
         let _ = shown.set_username("");
         shown.set_query(None);
-        let (store, base) = object_store::parse_url_opts(url, std::env::vars()).map_err(|error| {
-            let refused = Error::new(Kind::PipelineFile, format!("archive.to: this wharf cannot write to {shown}"))
-                .hint("stores in the cloud need a build with their support: cargo build --release --features s3 (or gcs, azure)");
-            // The store's own words repeat the URL.
-            if shown == *url { refused.because(error) } else { refused }
-        })?;
-        Ok(Self::in_store(Arc::from(store), base, shown.to_string()))
+        let (remote, store, base) = Remote::open(url, shown.as_str(), remote::environment())?;
+        Ok(Self { store, base, folder: None, shown: shown.to_string(), remote: Some(remote) })
     }
 
     /// A place in a store that is already open.
+    #[cfg(test)]
     pub(super) fn in_store(store: Arc<dyn ObjectStore>, base: Path, shown: String) -> Self {
-        Self { store, base, folder: None, shown }
+        Self { store, base, folder: None, shown, remote: Some(Remote::Memory) }
     }
 
     /// The root as the user wrote it, without credentials.
@@ -251,14 +251,14 @@ impl Place {
         let found = futures::StreamExt::boxed(self.store.list(Some(prefix)).map_ok(|object| object.location));
         match self.store.delete_stream(found).try_collect::<Vec<_>>().await {
             Ok(_) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(failed(&format!("{prefix} in the archive {} cannot be removed", self.shown), error)),
+            Err(error) => Err(self.remove_failed(prefix, error)),
         }
     }
 
     pub(super) async fn remove_file(&self, path: &Path) -> Result<()> {
         match self.store.delete(path).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(failed(&format!("{path} in the archive {} cannot be removed", self.shown), error)),
+            Err(error) => Err(self.remove_failed(path, error)),
         }
     }
 
@@ -267,11 +267,23 @@ impl Place {
     }
 
     pub(super) fn read_failed(&self, path: &Path, error: impl StdError + Send + Sync + 'static) -> Error {
-        failed(&format!("{path} in the archive {} cannot be read", self.shown), error)
+        self.failed(&format!("{path} in the archive {} cannot be read", self.shown), error)
     }
 
     fn write_failed(&self, path: &Path, error: impl StdError + Send + Sync + 'static) -> Error {
-        failed(&format!("{path} in the archive {} cannot be written", self.shown), error)
+        self.failed(&format!("{path} in the archive {} cannot be written", self.shown), error)
+    }
+
+    fn remove_failed(&self, path: &Path, error: impl StdError + Send + Sync + 'static) -> Error {
+        self.failed(&format!("{path} in the archive {} cannot be removed", self.shown), error)
+    }
+
+    /// An error of reading or writing here, with the line that says what to do.
+    pub(super) fn failed(&self, what: &str, error: impl StdError + Send + Sync + 'static) -> Error {
+        match self.remote.and_then(|remote| remote.explain(&error)) {
+            Some((kind, hint)) => Error::new(kind, what).hint(hint).because(error),
+            None => failed(what, error),
+        }
     }
 }
 
@@ -287,8 +299,14 @@ impl Draft {
 
     /// A new file of an entity's snapshot; it is there once the writer is shut down.
     pub(super) fn writer(&self, entity: &str, file: &str) -> BufWriter {
-        BufWriter::with_capacity(self.place.store.clone(), self.path(entity, file), WRITE_BUFFER)
+        let gathered = if self.place.folder.is_some() { WRITE_BUFFER_ON_DISK } else { WRITE_BUFFER };
+        BufWriter::with_capacity(self.place.store.clone(), self.path(entity, file), gathered)
             .with_max_concurrency(CONCURRENT_UPLOADS)
+    }
+
+    /// An error of writing into it.
+    pub(super) fn failed(&self, what: &str, error: impl StdError + Send + Sync + 'static) -> Error {
+        self.place.failed(what, error)
     }
 
     /// Adds the manifest, after all other files of the entity.
