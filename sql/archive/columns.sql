@@ -1,6 +1,6 @@
 -- What the archive keeps: one row per column of every staging table, of the tables named in $1 (schema.table) and of
--- every mart, in the order of their columns, with the columns of the table's primary key. Types of domains are those
--- beneath; types of arrays are those of their elements.
+-- every mart, in the order of their columns, with the columns of the table's primary key and its size on the disk (null
+-- for what is computed). Types of domains are those beneath; types of arrays are those of their elements.
 
 with relations as (
     select
@@ -8,7 +8,8 @@ with relations as (
         n.nspname as schema,
         c.relname as relation,
         c.relkind in ('v', 'm') as is_view,
-        c.reltuples
+        c.reltuples,
+        case when c.relkind <> 'v' then pg_table_size(c.oid) end as stored_bytes
     from pg_class c
     join pg_namespace n on n.oid = c.relnamespace
     where
@@ -23,6 +24,7 @@ columns as (
         r.relation,
         r.is_view,
         r.reltuples,
+        r.stored_bytes,
         a.attnum,
         a.attname,
         format_type(a.atttypid, a.atttypmod) as written_type,
@@ -37,6 +39,7 @@ select
     c.relation::text,
     c.is_view,
     nullif(c.reltuples, -1)::bigint as estimated_rows,
+    c.stored_bytes,
     c.attname::text as column_name,
     c.written_type,
     coalesce(element.typname, base.typname)::text as type_name,

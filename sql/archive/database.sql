@@ -10,7 +10,6 @@ with salted as (
 )
 select
     statement_timestamp() as taken_at,
-    pg_backend_pid() as backend,
     left(encode((select fingerprint from salted), 'hex'), 16) as database,
     coalesce((select max(run_id) from ops.runs), 0) as last_run,
     least(

@@ -83,6 +83,8 @@ pub(super) struct Entity {
     pub name: String,
     /// What the planner believes.
     pub estimated_rows: Option<u64>,
+    /// Its size on the server's disk; none for a view.
+    pub stored_bytes: Option<i64>,
     /// Its columns, in order.
     pub columns: Vec<Column>,
     /// The columns of its primary key, in the key's order; empty for a mart.
@@ -116,6 +118,7 @@ pub(super) async fn all(transaction: &Transaction<'_>) -> Result<Vec<Entity>> {
                 relation,
                 is_view: row.try_get("is_view")?,
                 estimated_rows: row.try_get::<_, Option<i64>>("estimated_rows")?.and_then(|n| u64::try_from(n).ok()),
+                stored_bytes: row.try_get("stored_bytes")?,
                 columns: vec![column],
                 key: row.try_get("key_columns")?,
             }),

@@ -9,8 +9,10 @@
 
 mod builder;
 mod column;
+mod copy_rows;
 mod counts;
 mod diff;
+mod encoder;
 mod entities;
 mod feed;
 mod manifest;
@@ -39,21 +41,18 @@ pub use writer::Limits;
 use crate::config::pipeline::{Archive, ArchiveEvery};
 use crate::error::{Error, Kind, Result};
 use crate::failpoint::{self, Bug, Point};
-use crate::progress::Meter;
 use crate::sql;
 use crate::stage::Context;
 use crate::store::lease::Lease;
 use crate::store::migrate;
 use entities::{Before, CHANGES, Entity, RunRange};
-use futures::StreamExt;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use place::{Draft, Place};
-use std::pin::pin;
-use tokio_postgres::binary_copy::BinaryCopyOutStream;
-use tokio_postgres::types::Type;
-use tokio_postgres::{IsolationLevel, Transaction};
-use writer::{SnapshotWriter, Written};
+use std::sync::{Mutex, PoisonError};
+use tokio_util::sync::CancellationToken;
+use tokio_postgres::{Client, IsolationLevel, Transaction};
+use writer::Written;
 
 /// Whether the pipeline's `archive.every` is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,20 +98,19 @@ struct Frame {
     watermark: i64,
     last_run: i64,
     schema_version: Option<i64>,
-    /// Process of the server that serves the snapshot.
-    backend: i32,
 }
 
-async fn archive(ctx: &Context, place: &Place, every: ArchiveEvery, limits: &Limits) -> Result<ArchiveReport> {
-    let mut client = ctx.db.dedicated().await?;
+async fn archive(
+    ctx: &Context,
+    place: &Place,
+    every: ArchiveEvery,
+    limits: &Limits,
+) -> Result<ArchiveReport> {
+    let (mut client, mut second) = (ctx.db.dedicated().await?, ctx.db.dedicated().await?);
     // Asked before the instant is fixed: rows of a run that is complete by then are all in it.
     let complete_run: i64 = client.query_one("select canonical.complete_run($1)", &[&ctx.run.id]).await?.try_get(0)?;
-    let transaction =
-        client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true).start().await?;
-    transaction
-        .batch_execute("set local statement_timeout = 0; set local idle_in_transaction_session_timeout = 0")
-        .await?;
-    let frame = Frame::of(&transaction, ctx.run.id, complete_run).await?;
+    let first = Reader::begin(&mut client, None).await?;
+    let frame = Frame::of(&first.transaction, ctx.run.id, complete_run).await?;
     let latest = place.latest().await?;
     let snapshot = next_name(frame.taken_at, latest.as_ref());
     // Another database's snapshots say nothing of ours.
@@ -131,14 +129,12 @@ async fn archive(ctx: &Context, place: &Place, every: ArchiveEvery, limits: &Lim
 
     let draft = place.begin(&frame.database, &snapshot).await?;
     let work = Work { ctx, place, limits, frame: &frame, draft: &draft, latest: latest.as_ref() };
-    // A mart may compute for minutes before its first row comes: the stop is heeded there too.
-    let written = tokio::select! {
-        written = work.write_all(&transaction) => written,
-        () = ctx.stop.cancelled() => {
-            cancel(ctx, frame.backend).await;
-            Err(interrupted())
-        }
-    };
+    let instant: String = first.transaction.query_one("select pg_export_snapshot()", &[]).await?.try_get(0)?;
+    let readers = [first, Reader::begin(&mut second, Some(&instant)).await?];
+    let written = work.write_all(&readers).await;
+    if written.is_err() {
+        cancel(ctx, &readers).await;
+    }
     let published = match written {
         Ok(entities) => work.publish(entities).await,
         Err(error) => Err(error),
@@ -147,6 +143,29 @@ async fn archive(ctx: &Context, place: &Place, every: ArchiveEvery, limits: &Lim
     let report = published?;
     discarded?;
     Ok(report)
+}
+
+/// A session that reads one instant.
+struct Reader<'a> {
+    transaction: Transaction<'a>,
+    /// Process of the server that serves it.
+    backend: i32,
+}
+
+impl<'a> Reader<'a> {
+    /// Begins to read a new instant, or the one that another session has exported.
+    async fn begin(client: &'a mut Client, instant: Option<&str>) -> Result<Self> {
+        let transaction =
+            client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true).start().await?;
+        if let Some(instant) = instant {
+            transaction.batch_execute(&format!("set transaction snapshot '{instant}'")).await?;
+        }
+        transaction
+            .batch_execute("set local statement_timeout = 0; set local idle_in_transaction_session_timeout = 0")
+            .await?;
+        let backend = transaction.query_one("select pg_backend_pid()", &[]).await?.try_get(0)?;
+        Ok(Self { transaction, backend })
+    }
 }
 
 impl Frame {
@@ -159,7 +178,6 @@ impl Frame {
             database: row.try_get("database")?,
             watermark: row.try_get("watermark")?,
             last_run: row.try_get("last_run")?,
-            backend: row.try_get("backend")?,
             schema_version,
         })
     }
@@ -176,17 +194,57 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Writes what changed into the draft.
-    async fn write_all(&self, transaction: &Transaction<'_>) -> Result<Vec<EntityReport>> {
+    /// Writes what changed into the draft, several entities at a time: while one is compressed, the server reads another.
+    async fn write_all(&self, readers: &[Reader<'_>]) -> Result<Vec<EntityReport>> {
+        let Some(first) = readers.first() else { return Ok(Vec::new()) };
+        let mut entities = entities::all(&first.transaction).await?;
+        // The longest work first, so that all readers end at about the same time; what a view costs nobody knows.
+        entities.sort_by_key(|entity| entity.stored_bytes.unwrap_or(i64::MAX));
+        let waiting = Mutex::new(entities);
+        // Who fails stops the others; what they store ends in order.
+        let stop = self.ctx.stop.child_token();
+        let at_work = readers.iter().map(|reader| async {
+            let outcome = self.work_off(&reader.transaction, &waiting, &stop).await;
+            if outcome.is_err() {
+                stop.cancel();
+            }
+            outcome
+        });
+        let (mut reports, mut failures) = (Vec::new(), Vec::new());
+        for outcome in futures::future::join_all(at_work).await {
+            match outcome {
+                Ok(written) => reports.extend(written),
+                Err(error) => failures.push(error),
+            }
+        }
+        // The one that made the others stop says why.
+        failures.sort_by_key(|error| error.kind() == Kind::Interrupted);
+        if let Some(error) = failures.into_iter().next() {
+            return Err(if self.ctx.stop.is_cancelled() { interrupted() } else { error });
+        }
+        reports.sort_by(|a: &EntityReport, b| a.entity.cmp(&b.entity));
+        Ok(reports)
+    }
+
+    async fn work_off(
+        &self,
+        reader: &Transaction<'_>,
+        waiting: &Mutex<Vec<Entity>>,
+        stop: &CancellationToken,
+    ) -> Result<Vec<EntityReport>> {
         let mut reports = Vec::new();
-        for entity in entities::all(transaction).await? {
-            let outcome = match self.unchanged_since(transaction, &entity).await? {
+        loop {
+            if stop.is_cancelled() {
+                return Err(interrupted());
+            }
+            let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let Some(entity) = next else { return Ok(reports) };
+            let outcome = match heed(stop, self.unchanged_since(reader, &entity)).await? {
                 Some(since) => Outcome::Unchanged { since },
-                None => self.write(transaction, &entity).await?,
+                None => self.write(reader, &entity, stop).await?,
             };
             reports.push(EntityReport { entity: entity.name, outcome });
         }
-        Ok(reports)
     }
 
     /// The name of the snapshot that shows the entity as it is now, if there is one.
@@ -211,14 +269,17 @@ impl Work<'_> {
         Ok((!changed).then(|| snapshot.clone()))
     }
 
-    async fn write(&self, transaction: &Transaction<'_>, entity: &Entity) -> Result<Outcome> {
+    async fn write(&self, transaction: &Transaction<'_>, entity: &Entity, stop: &CancellationToken) -> Result<Outcome> {
         let step = self.ctx.run.step("archive", &entity.name).await?;
         let meter = self.ctx.progress.meter(format!("archive {}", entity.name), entity.estimated_rows);
         let range = match entity.name == CHANGES {
             true => Some(RunRange { after: self.feed_archived().await?, through: self.frame.watermark }),
             false => None,
         };
-        let written = self.stream(transaction, entity, range, &meter).await?;
+        let statement = entity.copy_statement(range);
+        let copy = heed(stop, async { Ok(transaction.copy_out(&statement).await?) }).await?;
+        let written =
+            writer::write(self.draft, &entity.name, &entity.columns, self.limits, copy, &meter, stop).await?;
         let odd_values: u64 = written.odd_values.values().sum();
         let outcome = Outcome::Written {
             rows: written.rows,
@@ -251,23 +312,6 @@ impl Work<'_> {
         // Somebody removed the last one: what it held is written again as far as the database still has it.
         let chain = self.place.feed_chain(&self.frame.database, self.draft.snapshot()).await?;
         Ok(chain.iter().map(|manifest| manifest.watermark).max().unwrap_or(0))
-    }
-
-    async fn stream(
-        &self,
-        transaction: &Transaction<'_>,
-        entity: &Entity,
-        range: Option<RunRange>,
-        meter: &Meter,
-    ) -> Result<Written> {
-        let mut snapshot = SnapshotWriter::new(self.draft, &entity.name, &entity.columns, self.limits)?;
-        let stream = transaction.copy_out(&entity.copy_statement(range)).await?;
-        // The types are ours to read: the catalog named them.
-        let mut rows = pin!(BinaryCopyOutStream::new(stream, &vec![Type::BYTEA; entity.columns.len()]));
-        while let Some(row) = rows.next().await {
-            meter.advance(snapshot.push(&row?).await?);
-        }
-        snapshot.finish().await
     }
 
     fn manifest(&self, entity: &Entity, written: Written) -> Manifest {
@@ -373,12 +417,21 @@ fn day(at: Timestamp) -> jiff::civil::Date {
     at.to_zoned(TimeZone::UTC).date()
 }
 
-/// Ends what the server still computes for us; without this it would go on until it has a row to send.
-async fn cancel(ctx: &Context, backend: i32) {
-    let cancelled =
-        async { Ok::<_, Error>(ctx.db.client().await?.execute("select pg_cancel_backend($1)", &[&backend]).await?) };
+/// Waits for the server, but not when asked to stop: it may be waiting for a lock itself.
+async fn heed<T>(stop: &CancellationToken, work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::select! {
+        done = work => done,
+        () = stop.cancelled() => Err(interrupted()),
+    }
+}
+
+/// Ends what the server still computes for us: a mart may go on for minutes until it has a row to send.
+async fn cancel(ctx: &Context, readers: &[Reader<'_>]) {
+    let backends: Vec<i32> = readers.iter().map(|reader| reader.backend).collect();
+    let statement = "select pg_cancel_backend(backend) from unnest($1::integer[]) as backend";
+    let cancelled = async { Ok::<_, Error>(ctx.db.client().await?.execute(statement, &[&backends]).await?) };
     if let Err(error) = cancelled.await {
-        tracing::debug!("the statement in progress could not be cancelled: {error}");
+        tracing::debug!("the statements in progress could not be cancelled: {error}");
     }
 }
 
