@@ -167,7 +167,7 @@ fn pipeline(sandbox: &Sandbox, archive: &Path) -> Result<Pipeline> {
         // What changed in an old customer shows in the very next run, not in that of the next day.
         source.full_walk_every = Some("0s".parse().map_err(|_| Error::new(Kind::Internal, "0s is no span"))?);
     }
-    pipeline.archive = Some(Archive { to: archive.display().to_string(), every: ArchiveEvery::Run });
+    pipeline.archive = Some(Archive { to: archive.display().to_string(), every: ArchiveEvery::Run, keep: None });
     Ok(pipeline)
 }
 

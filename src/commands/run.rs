@@ -133,6 +133,9 @@ pub(super) fn say(printer: &Printer, report: &RunReport) {
             ),
             _ => format!("archive  nothing to write to {}", archived.place),
         });
+        if let Some(pruned) = archived.pruned.as_ref().filter(|pruned| !pruned.removed.is_empty()) {
+            printer.line(format_args!("archive  {}", pruned.summary()));
+        }
         printer.detail(archived);
     }
 }

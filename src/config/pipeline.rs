@@ -292,6 +292,23 @@ pub struct Archive {
     /// How often.
     #[serde(default)]
     pub every: ArchiveEvery,
+    /// Which instants can be restored later on; what none of these wants goes after each run that wrote a snapshot. Left
+    /// out: all of them.
+    #[serde(default)]
+    pub keep: Option<ArchiveKeep>,
+}
+
+/// Which instants of the archive are kept, besides the current one. An instant that any of these wants is kept; the
+/// history of changes always is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ArchiveKeep {
+    /// So many of the latest.
+    pub last: u32,
+    /// The last one of a day (UTC), for so many days that have one.
+    pub daily: u32,
+    /// The last one of a month, for so many months that have one.
+    pub monthly: u32,
 }
 
 /// How often snapshots are written.

@@ -39,6 +39,7 @@ pub fn check(validated: &Validated) -> Findings {
     rules.earlier(&file["orders"], "orders", "placed_after", "placed_before");
     rules.expressions(&file["contacts"]["fields"]);
     rules.tags(&file["contacts"]["tags"]);
+    rules.keep(&file["archive"]["keep"]);
     rules.found
 }
 
@@ -69,6 +70,15 @@ impl Rules<'_> {
                 false => format!("`base_url` {}", wrong.what),
             };
             self.flaw(key, message, wrong.right);
+        }
+    }
+
+    /// Who wants nothing kept has hardly meant it.
+    fn keep(&mut self, keep: &Value) {
+        let Some(keep) = keep.as_object() else { return };
+        if !keep.values().any(|count| count.as_u64().is_none_or(|count| count > 0)) {
+            let message = "`keep` names no instant to keep";
+            self.flaw("archive.keep".into(), message, "such as {last: 10, daily: 30, monthly: 12}; leave it out to keep all");
         }
     }
 

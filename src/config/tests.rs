@@ -256,3 +256,10 @@ proptest! {
         prop_assert!(only_values, "{found:?}");
     }
 }
+
+#[test]
+fn an_archive_that_keeps_nothing_is_refused() {
+    let text = format!("{SMALLEST}archive:\n  to: ./archive\n  keep: {{last: 0}}\n");
+    assert!(messages(&text).iter().any(|message| message.contains("`keep` names no instant to keep")));
+    assert_eq!(messages(&format!("{SMALLEST}archive:\n  to: ./archive\n  keep: {{daily: 7}}\n")), [""; 0]);
+}

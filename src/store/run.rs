@@ -9,7 +9,7 @@
 use super::Database;
 use super::lease;
 use crate::failpoint::{self, Point};
-use crate::{Error, Result, sql};
+use crate::{Error, Kind, Result, sql};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use std::collections::HashSet;
@@ -109,6 +109,7 @@ impl Run {
         let run = Self { id, shared: Arc::new(shared) };
         failpoint::reach(Point::RunBegun)?;
         close_dead(db).await?;
+        run.refuse_while_restoring().await?;
         Ok(run)
     }
 
@@ -118,6 +119,20 @@ impl Run {
         let (began, instant) = self.shared.began;
         let passed = SignedDuration::try_from(instant.elapsed()).unwrap_or(SignedDuration::MAX);
         began.saturating_add(passed).unwrap_or(began)
+    }
+
+    /// Ends the run at once if the database is being filled from an archive. Both make their row seen first and look for
+    /// the other then, so that at least one of them sees the other.
+    async fn refuse_while_restoring(&self) -> Result<()> {
+        let statement = "select holder from ops.runs
+                         where command = 'restore' and finished_at is null and run_id <> $1
+                         limit 1";
+        let Some(row) = self.shared.session.query_opt(statement, &[&self.id]).await? else { return Ok(()) };
+        let holder: String = row.get(0);
+        let error = Error::new(Kind::LeaseHeld, format!("{holder} is filling this database from an archive"))
+            .hint("let it finish: `wharf status` shows how far it is");
+        self.finish(Outcome::Stopped, Some(&error)).await?;
+        Err(error)
     }
 
     /// Begins another run of the same pipeline, for work that needs a number higher than all there are.

@@ -97,7 +97,7 @@ async fn write(global: &Global, pipeline: PathBuf, to: Option<String>) -> Result
     let printer = &global.printer;
     with_pipeline(global, &pipeline, "archive", async |context, pipeline| {
         let settings = match to {
-            Some(to) => Archive { to, every: ArchiveEvery::Run },
+            Some(to) => Archive { to, every: ArchiveEvery::Run, keep: None },
             None => pipeline.archive.ok_or_else(no_place)?,
         };
         let report = archive::run(&context, &settings, When::Now).await?;

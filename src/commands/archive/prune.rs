@@ -16,8 +16,8 @@ kept needs it. The change feed is never pruned: each of its snapshots holds what
 
 /// Remove snapshots that no instant to be kept needs any more
 ///
-/// Wharf removes nothing by itself: say which instants to keep, look with --dry-run, and let cron do it. Readers never see
-/// half a snapshot; stopped or killed, it goes on with the next call.
+/// Say which instants to keep, and look with --dry-run. A pipeline's `archive.keep` does the same after each of its runs.
+/// Readers never see half a snapshot; stopped or killed, it goes on with the next call.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {

@@ -38,7 +38,7 @@ pub use restore::{Mode, RestoreReport, RestoredEntity, restore};
 pub use verify::{EntityCheck, Finding, Scope, Snapshots, VerifyReport, verify};
 pub use writer::Limits;
 
-use crate::config::pipeline::{Archive, ArchiveEvery};
+use crate::config::pipeline::{Archive, ArchiveEvery, ArchiveKeep};
 use crate::error::{Error, Kind, Result};
 use crate::failpoint::{self, Bug, Point};
 use crate::sql;
@@ -84,7 +84,7 @@ pub async fn run_with(ctx: &Context, settings: &Archive, when: When, limits: &Li
     };
     let lease = Lease::take(&ctx.db, &ctx.run, &format!("archive:{}", place.identity())).await?;
     failpoint::reach(Point::ArchiveAfterLease)?;
-    let outcome = archive(ctx, &place, every, limits).await;
+    let outcome = archive(ctx, &place, every, settings.keep, limits).await;
     let released = lease.release().await;
     let report = outcome?;
     released?;
@@ -104,6 +104,7 @@ async fn archive(
     ctx: &Context,
     place: &Place,
     every: ArchiveEvery,
+    keep: Option<ArchiveKeep>,
     limits: &Limits,
 ) -> Result<ArchiveReport> {
     let (mut client, mut second) = (ctx.db.dedicated().await?, ctx.db.dedicated().await?);
@@ -124,6 +125,7 @@ async fn archive(
             snapshot: None,
             not_due: Some(format!("today's snapshot is {}", latest.snapshot)),
             entities: Vec::new(),
+            pruned: None,
         });
     }
 
@@ -140,8 +142,14 @@ async fn archive(
         Err(error) => Err(error),
     };
     let discarded = draft.discard().await;
-    let report = published?;
+    let mut report = published?;
     discarded?;
+    // Only what a later snapshot has taken the place of may go.
+    if let Some(keep) = keep.filter(|_| report.written() > 0) {
+        let pruned = prune::prune_in(place, keep.into(), Some(&frame.database), false, &ctx.stop).await;
+        let told = |error: Error| error.context("the snapshots are written; what archive.keep does not want is not removed");
+        report.pruned = Some(pruned.map_err(told)?);
+    }
     Ok(report)
 }
 
@@ -369,6 +377,7 @@ impl Work<'_> {
             snapshot: Some(latest.snapshot),
             not_due: None,
             entities,
+            pruned: None,
         })
     }
 

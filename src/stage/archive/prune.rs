@@ -7,15 +7,19 @@
 //! Pages go first, so that no instant is offered that can no longer be restored whole; then a snapshot disappears in one
 //! step (on a disk by moving its folder, in a store with its manifest) before its files do. Killed in between, the next
 //! prune removes the rest. It needs no lease: an archive run at work only adds, and relies on the current instant alone.
+//! A pipeline's `archive.keep` does the same at the end of an archive run, among the instants of its own database.
 
 use super::entities::CHANGES;
 use super::manifest::{Latest, MANIFEST};
 use super::place::Place;
+use crate::config::pipeline::ArchiveKeep;
 use crate::error::{Error, Kind, Result};
+use crate::failpoint::{self, Point};
 use futures::{StreamExt, TryStreamExt};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::io::ErrorKind;
 use tokio_util::sync::CancellationToken;
 
 /// Pages read at a time.
@@ -32,8 +36,15 @@ pub struct Keep {
     pub monthly: usize,
 }
 
+impl From<ArchiveKeep> for Keep {
+    fn from(keep: ArchiveKeep) -> Self {
+        let count = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
+        Self { last: count(keep.last), daily: count(keep.daily), monthly: count(keep.monthly) }
+    }
+}
+
 /// What was removed, or would be.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PruneReport {
     /// The root of the archive.
     pub place: String,
@@ -64,12 +75,14 @@ pub struct Pruned {
 /// [`Kind::Command`] if nothing is to be kept; [`Kind::Io`] if a page cannot be read, because what it names must not go;
 /// [`Kind::Interrupted`].
 pub async fn prune(to: &str, keep: Keep, dry_run: bool, stop: &CancellationToken) -> Result<PruneReport> {
-    prune_in(&Place::open_existing(to).await?, keep, dry_run, stop).await
+    prune_in(&Place::open_existing(to).await?, keep, None, dry_run, stop).await
 }
 
+/// [`prune`] in a place that is open; with `only`, among the instants of that database.
 pub(super) async fn prune_in(
     place: &Place,
     keep: Keep,
+    only: Option<&str>,
     dry_run: bool,
     stop: &CancellationToken,
 ) -> Result<PruneReport> {
@@ -91,7 +104,9 @@ pub(super) async fn prune_in(
         .await?;
     let current = latest.snapshot.clone();
     pages.insert(current.clone(), latest);
-    let kept = chosen(&pages, keep, &current);
+    let mut kept = chosen(&pages, keep, &current);
+    let of_others = pages.iter().filter(|(_, page)| only.is_some_and(|only| page.database != only));
+    kept.extend(of_others.map(|(name, _)| name.clone()));
     let named: BTreeSet<(&str, &str)> = pages
         .iter()
         .filter(|(name, _)| kept.contains(*name))
@@ -111,6 +126,7 @@ pub(super) async fn prune_in(
     if !dry_run {
         for name in &dropped {
             place.remove_page(name).await?;
+            failpoint::reach(Point::PrunePageGone)?;
         }
         for Pruned { entity, snapshot, .. } in &removed {
             if stop.is_cancelled() {
@@ -118,6 +134,7 @@ pub(super) async fn prune_in(
                     .hint("run it again; what was removed is gone whole"));
             }
             place.unpublish(entity, snapshot).await?;
+            failpoint::reach(Point::PruneSnapshotGone)?;
         }
         place.sweep_pruned().await?;
     }
@@ -162,14 +179,20 @@ impl Place {
                 if let Some(parent) = to.parent() {
                     tokio::fs::create_dir_all(parent).await?;
                 }
-                tokio::fs::rename(&from, &to).await
+                match tokio::fs::rename(&from, &to).await {
+                    // Somebody else prunes as well.
+                    Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+                    moved => moved,
+                }
             };
             moved
                 .await
                 .map_err(|error| super::place::failed(&format!("{} cannot be moved aside", from.display()), error))?;
+            failpoint::reach(Point::PruneSnapshotHidden)?;
             return self.remove_all(&aside).await;
         }
         self.remove_file(&folder.clone().join(MANIFEST)).await?;
+        failpoint::reach(Point::PruneSnapshotHidden)?;
         self.remove_all(&folder).await
     }
 
@@ -193,12 +216,17 @@ impl fmt::Display for PruneReport {
         for Pruned { entity, snapshot, bytes } in &self.removed {
             writeln!(f, "{entity}/snapshot={snapshot}  {}", indicatif::HumanBytes(*bytes))?;
         }
+        write!(f, "{}: {}", self.place, self.summary())
+    }
+}
+
+impl PruneReport {
+    /// How much went, and what is left, in one line.
+    pub fn summary(&self) -> String {
         let bytes = indicatif::HumanBytes(self.removed.iter().map(|pruned| pruned.bytes).sum());
         let verb = if self.dry_run { "would be removed" } else { "removed" };
-        write!(
-            f,
-            "{}: {} snapshots {verb} ({bytes}); {} of {} instants can be restored",
-            self.place,
+        format!(
+            "{} snapshots {verb} ({bytes}); {} of {} instants can be restored",
             self.removed.len(),
             self.kept.len(),
             self.kept.len() + self.dropped.len()

@@ -1,5 +1,6 @@
 //! What an archive run did, for people and for programs.
 
+use super::prune::PruneReport;
 use serde::Serialize;
 use std::fmt;
 
@@ -14,6 +15,9 @@ pub struct ArchiveReport {
     pub not_due: Option<String>,
     /// Every entity in the order of names; empty if nothing was due.
     pub entities: Vec<EntityReport>,
+    /// What `archive.keep` did not want any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pruned: Option<PruneReport>,
 }
 
 /// What became of one entity.
@@ -87,6 +91,9 @@ impl fmt::Display for ArchiveReport {
                 Outcome::Unchanged { since } => writeln!(f, "{:width$}  unchanged since {since}", entity.entity)?,
             }
         }
+        if let Some(pruned) = &self.pruned {
+            writeln!(f, "{}", pruned.summary())?;
+        }
         match &self.snapshot {
             Some(snapshot) if self.written() > 0 => write!(f, "{}/<entity>/snapshot={snapshot}/", self.place),
             _ => write!(f, "{}: nothing changed", self.place),
@@ -118,6 +125,7 @@ mod tests {
                     outcome: Outcome::Unchanged { since: "20260130T000000.000000Z".into() },
                 },
             ],
+            pruned: None,
         };
         let text = report.to_string();
         assert!(text.contains("canonical.orders          12 rows    2.00 KiB"), "{text}");

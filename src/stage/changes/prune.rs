@@ -112,7 +112,7 @@ async fn prune_under(ctx: &Context, lease: &Lease, options: &PruneOptions) -> Re
 
 /// Writes the archive, and refuses if it lacks some of the runs even then.
 async fn bring_archive_up(ctx: &Context, to: &str, first_run: i64, last_run: i64) -> Result<()> {
-    let settings = Archive { to: to.to_owned(), every: ArchiveEvery::Run };
+    let settings = Archive { to: to.to_owned(), every: ArchiveEvery::Run, keep: None };
     archive::run(ctx, &settings, When::Now).await?;
     let held = archive::feed_held(ctx, to, first_run - 1).await?;
     if held < last_run {

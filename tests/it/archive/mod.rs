@@ -1,5 +1,6 @@
 //! Parquet snapshots: types and values, manifests, what is written again and what is not, and runs that end early.
 
+mod cut;
 mod diff;
 mod feed;
 mod prune;
@@ -41,7 +42,7 @@ impl Folder {
     }
 
     fn settings(&self) -> Archive {
-        Archive { to: self.path().to_str().unwrap().to_owned(), every: ArchiveEvery::Run }
+        Archive { to: self.path().to_str().unwrap().to_owned(), every: ArchiveEvery::Run, keep: None }
     }
 
     /// What a reader's glob `<entity>/snapshot=*` finds, oldest first.
@@ -596,7 +597,7 @@ async fn all_entities_show_one_instant() {
     let settings = folder.settings();
     let task = tokio::spawn(async move { archive::run(&ctx, &settings, When::Now).await });
     waits_at_the_gate(&task, &holder).await;
-    // Canonical has been written, staging has not; what lands now belongs to neither.
+    // Some is written, some is not; what lands now belongs to neither.
     run_with_changes(&db, LAND_ORDER).await;
     open(holder).await;
     task.await.unwrap().unwrap();
@@ -611,7 +612,7 @@ async fn a_place_that_cannot_be_written_is_named() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let to = file.path().join("archive").to_str().unwrap().to_owned();
     let ctx = context(&db).await;
-    let error = archive::run(&ctx, &Archive { to: to.clone(), every: ArchiveEvery::Run }, When::Now).await.unwrap_err();
+    let error = archive::run(&ctx, &Archive { to: to.clone(), every: ArchiveEvery::Run, keep: None }, When::Now).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Io);
     assert!(error.detail().contains(&to) && error.hint_text().is_some(), "{error:?}");
 }

@@ -4,8 +4,10 @@ use super::{Folder, archive_now, run_with_changes};
 use crate::support;
 use tokio_util::sync::CancellationToken;
 use wharf::Kind;
+use wharf::config::pipeline::{Archive, ArchiveKeep};
 use wharf::progress::Progress;
-use wharf::stage::archive::{self, Keep, PruneReport, Scope};
+use wharf::stage::archive::{self, Keep, PruneReport, Scope, When};
+use wharf::store::Outcome;
 
 async fn prune(folder: &Folder, last: usize, dry_run: bool) -> wharf::Result<PruneReport> {
     let keep = Keep { last, ..Keep::default() };
@@ -78,4 +80,31 @@ async fn the_change_feed_is_kept_and_a_page_that_cannot_be_read_stops_everything
     prune(&folder, 1, false).await.unwrap();
     assert_eq!(folder.snapshots("canonical.orders").len(), 1);
     assert_eq!(folder.snapshots("canonical.changes").len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipeline_that_says_what_to_keep_forgets_the_rest_after_each_run_that_wrote() {
+    let (db, other) = (support::database().await, support::database().await);
+    let folder = Folder::new();
+    archive_now(&other, &folder).await;
+    let keep = ArchiveKeep { last: 2, ..ArchiveKeep::default() };
+    let settings = Archive { keep: Some(keep), ..folder.settings() };
+    let change = format!(
+        "{} insert into canonical.changes (run_id, entity, key, op) values ({{run}}, 'orders', 'a', 'insert')",
+        super::LAND_ORDER
+    );
+    for round in 1..=4_usize {
+        run_with_changes(&db, &change).await;
+        let ctx = super::context(&db).await;
+        let report = archive::run(&ctx, &settings, When::IfDue).await.unwrap();
+        ctx.run.finish(Outcome::Done, None).await.unwrap();
+        let pruned = report.pruned.unwrap();
+        // The other database's instant counts for nothing and stays.
+        assert_eq!((pruned.dropped.len(), pruned.kept.len()), (usize::from(round > 2), round.min(2) + 1), "{round}");
+        assert_eq!(folder.snapshots("staging.orders").len(), round.min(2) + 1);
+        assert_eq!(findings(&folder).await, 0);
+    }
+    assert_eq!(folder.snapshots("canonical.changes").len(), 5, "history is kept whole");
+    let ctx = super::context(&db).await;
+    assert_eq!(archive::run(&ctx, &settings, When::IfDue).await.unwrap().pruned, None, "nothing was written");
 }

@@ -11,7 +11,7 @@ use wharf::progress::Progress;
 use wharf::sandbox::woocommerce;
 use wharf::stage::archive::{self, Limits, Mode, RestoreReport};
 use wharf::stage::transform;
-use wharf::store::{Database, Outcome};
+use wharf::store::{Database, Outcome, Run};
 
 /// Besides what every shop has.
 const SHOP: &str = "
@@ -257,11 +257,11 @@ async fn a_damaged_part_stops_the_restore_and_leaves_the_database_empty() {
     bytes[middle] ^= 1;
     std::fs::write(&part, bytes).unwrap();
     let empty = support::database().await;
-    let before = hashes(&empty, "staging canonical delivery ops", &[]).await;
+    let before = hashes(&empty, "staging canonical delivery ops", &NOT_RESTORED).await;
     let error = restore(&empty, &folder, None, Mode::Exact).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Io);
     assert!(error.detail().contains("checksum") && error.hint_text().is_some(), "{error:?}");
-    assert_eq!(hashes(&empty, "staging canonical delivery ops", &[]).await, before);
+    assert_eq!(hashes(&empty, "staging canonical delivery ops", &NOT_RESTORED).await, before);
 }
 
 async fn restoring(place: &str, db: &TestDatabase, more: &[&str]) -> Command {
@@ -284,31 +284,34 @@ async fn a_restore_that_is_killed_leaves_the_database_empty_and_is_begun_again()
     assert!(String::from_utf8_lossy(&dry.stdout).contains("can be restored into it"));
     assert_eq!(number(&empty, "select count(*) from staging.orders").await, 0);
 
-    // Held by a lock on one of the last tables, when others have been copied.
-    let mut holder = empty.db.dedicated().await.unwrap();
-    let lock = holder.transaction().await.unwrap();
-    lock.batch_execute("lock table ops.leases in access exclusive mode; create table ops.gate ()").await.unwrap();
-    let mut killed = {
-        // The first rows of a large table wait behind a trigger.
-        execute(
-            &empty,
-            "create function staging.wait() returns trigger language plpgsql as $$
-             begin perform pg_advisory_xact_lock(4712); return new; end $$;
-             create trigger wait before insert on staging.orders for each row execute function staging.wait()",
-        )
-        .await;
-        lock.query_one("select pg_advisory_lock(4712)", &[]).await.unwrap();
-        restoring(&place, &empty, &[]).await.spawn().unwrap()
-    };
+    // The first row of a table waits behind a trigger.
+    let holder = empty.db.dedicated().await.unwrap();
+    execute(
+        &empty,
+        "create function staging.wait() returns trigger language plpgsql as $$
+         begin perform pg_advisory_xact_lock(4712); return new; end $$;
+         create trigger wait before insert on staging.orders for each row execute function staging.wait()",
+    )
+    .await;
+    holder.query_one("select pg_advisory_lock(4712)", &[]).await.unwrap();
+    let mut killed = restoring(&place, &empty, &[]).await.spawn().unwrap();
     let waits = "select count(*) from pg_locks where locktype = 'advisory' and not granted and objid = 4712";
     while number(&db, waits).await == 0 {
         assert!(killed.try_wait().unwrap().is_none(), "ended before it was killed");
         tokio::task::yield_now().await;
     }
+    // Everybody can see it at work, and nobody begins to work beside it.
+    let shown = Command::new(env!("CARGO_BIN_EXE_wharf")).args(["status", "--database-url", &empty.url]).output().unwrap();
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("restore archive") && shown.contains("working now: restore by"), "{shown}");
+    assert!(shown.contains("restore of staging.orders"), "{shown}");
+    let error = Run::begin(&empty, "test", "extract").await.unwrap_err();
+    assert_eq!(error.kind(), Kind::LeaseHeld, "{error}");
+    let beside = restoring(&place, &empty, &[]).await.output().unwrap();
+    assert_eq!(beside.status.code(), Some(4), "{}", String::from_utf8_lossy(&beside.stderr));
     killed.kill().unwrap();
     killed.wait().unwrap();
-    lock.query_one("select pg_advisory_unlock(4712)", &[]).await.unwrap();
-    lock.rollback().await.unwrap();
+    holder.query_one("select pg_advisory_unlock(4712)", &[]).await.unwrap();
     drop(holder);
 
     let again = restoring(&place, &empty, &[]).await.output().unwrap();

@@ -5,8 +5,9 @@
 //! contact id and be sent to every target again. What does not: phones and texts as libraries read them and marts (both
 //! are worked out again), leases, budgets, the history of runs. A walk in progress starts anew.
 //!
-//! Everything happens in one transaction: whoever kills it finds the database as empty as before, and begins again. The
-//! tables are truncated in it first, so that what an undone copy wrote takes no room.
+//! Everything is copied in one transaction: whoever kills it finds the database as empty as before, and begins again. The
+//! tables are truncated before it, so that what an undone copy wrote takes no room. It is a run like others, with a lease
+//! and a step for every table, so that `wharf status` tells of it; while it is at work, no other run is begun here.
 //!
 //! Canonical rows are copied as they were. [`Mode::Rebuild`] brings back only what no shop could tell again (which
 //! consent was seen when, which contact became which) and leaves the rest to the next transform: for a mapping that was
@@ -23,16 +24,24 @@ mod table;
 use super::entities::{self, CHANGES, Entity, FEED, SETTINGS};
 use super::manifest::{Latest, Manifest};
 use super::place::Place;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Exit, Kind, Result};
+use crate::failpoint::{self, Point};
 use crate::progress::Progress;
 use crate::sql;
-use crate::store::{Database, migrate, run};
+use crate::store::lease::Lease;
+use crate::store::{Database, Outcome, Run, migrate};
 use jiff::Timestamp;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
-use tokio_postgres::Transaction;
+use std::time::Duration;
+use tokio_postgres::{Client, Transaction};
 use tokio_util::sync::CancellationToken;
+
+/// The command of the run that a restore is, and its lease.
+const COMMAND: &str = "restore";
+/// Tables that have their rows from the beginning.
+const HAVE_ROWS: [&str; 2] = [SETTINGS, FEED];
 
 /// How canonical rows come back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -81,8 +90,9 @@ pub struct RestoredEntity {
 /// Restores the last snapshot not after `wanted` (a name or a time), or the current one, into an empty database.
 ///
 /// # Errors
-/// [`Kind::Guard`] if the database is not empty; [`Kind::Io`] if the archive is not whole; [`Kind::DatabaseNewer`] if a
-/// later Wharf wrote it; [`Kind::Interrupted`]; those of the database. Nothing is changed then.
+/// [`Kind::Guard`] if the database is not empty; [`Kind::LeaseHeld`] if another restore into it is at work; [`Kind::Io`] if
+/// the archive is not whole; [`Kind::DatabaseNewer`] if a later Wharf wrote it; [`Kind::Interrupted`]; those of the
+/// database. No row is changed then.
 pub async fn restore(
     db: &Database,
     from: &str,
@@ -95,51 +105,129 @@ pub async fn restore(
     let place = Place::open_existing(from).await?;
     let page = place.page_at(wanted).await?;
     let mut source = Source::open(&place, page, mode).await?;
-    let mut client = db.dedicated().await?;
-    let transaction = client.transaction().await?;
-    transaction.batch_execute("set local lock_timeout = '30s'; set local jit = off").await?;
-    let tables: BTreeMap<String, Entity> =
-        entities::all(&transaction).await?.into_iter().map(|entity| (entity.name.clone(), entity)).collect();
-    refuse_unless_empty(&transaction, &tables, db.shown()).await?;
-
     let mut report = source.report(place.shown(), db.shown(), mode, dry_run);
-    for (entity, manifests) in &source.entities {
-        let rows = manifests.iter().map(|manifest| manifest.rows).sum();
-        let bytes = manifests.iter().flat_map(|manifest| &manifest.parts).map(|part| part.bytes).sum();
-        let Some(last) = manifests.last() else { continue };
-        let restored = RestoredEntity { entity: entity.clone(), snapshot: last.snapshot.clone(), rows, bytes };
-        report.entities.push(restored);
-    }
+    empty_tables(&mut db.dedicated().await?, None, db.shown()).await?;
     if dry_run {
         return Ok(report);
     }
-    // How far the feed had been pruned is known before it is copied.
-    report.entities.sort_by_key(|restored| restored.entity != FEED);
-    truncate(&transaction, &tables).await?;
-    for restored in &mut report.entities {
-        let (Some(manifests), Some(entity)) = (source.entities.get(&restored.entity), tables.get(&restored.entity))
-        else {
-            report.notes.push(format!("{} is left out: this database has no such table", restored.entity));
-            continue;
-        };
-        let meter = progress.meter(format!("restore {}", restored.entity), Some(restored.rows));
-        restored.rows = source.copy(&transaction, &place, entity, manifests, &meter, stop).await?;
-        if restored.rows > 1_000 {
+    let run = begin(db, &source.page).await?;
+    let restored = async {
+        let lease = Lease::take_within(db, &run, COMMAND, Duration::ZERO).await?;
+        failpoint::reach(Point::RestoreAfterLease)?;
+        let work = Work { db, run: &run, place: &place, lease: &lease, mode, progress, stop };
+        let filled = work.fill(&mut source, &mut report).await;
+        let released = lease.release().await;
+        filled.and(released)
+    };
+    let restored = restored.await;
+    let outcome = match &restored {
+        Ok(()) => Outcome::Done,
+        Err(error) if error.kind().exit() == Exit::Stopped => Outcome::Stopped,
+        Err(_) => Outcome::Failed,
+    };
+    let ended = run.finish(outcome, restored.as_ref().err()).await;
+    restored?;
+    ended?;
+    Ok(report)
+}
+
+/// Begins the run that a restore is: with a number after all that the archive knows of, so that the runs that follow come
+/// after those that the rows name.
+async fn begin(db: &Database, page: &Latest) -> Result<Run> {
+    let known = page.last_run.max(page.run_id);
+    let client = db.client().await?;
+    client
+        .execute(
+            "select setval(
+                 pg_get_serial_sequence('ops.runs', 'run_id'),
+                 greatest($1, (select coalesce(max(run_id), 0) from ops.runs))
+             )",
+            &[&known],
+        )
+        .await?;
+    drop(client);
+    Run::begin(db, "archive", COMMAND).await
+}
+
+/// The tables of a database that holds nothing yet. `own_run` is the restore itself.
+///
+/// # Errors
+/// [`Kind::Guard`] if it holds anything.
+async fn empty_tables(client: &mut Client, own_run: Option<i64>, shown: &str) -> Result<BTreeMap<String, Entity>> {
+    let transaction = client.transaction().await?;
+    let entities = entities::all(&transaction).await?;
+    let tables = entities.into_iter().map(|entity| (entity.name.clone(), entity)).collect();
+    refuse_unless_empty(&transaction, &tables, own_run, shown).await?;
+    Ok(tables)
+}
+
+/// A restore at work.
+struct Work<'a> {
+    db: &'a Database,
+    run: &'a Run,
+    place: &'a Place,
+    lease: &'a Lease,
+    mode: Mode,
+    progress: &'a Progress,
+    stop: &'a CancellationToken,
+}
+
+impl Work<'_> {
+    async fn fill(&self, source: &mut Source, report: &mut RestoreReport) -> Result<()> {
+        let mut client = self.db.dedicated().await?;
+        // Looked at again: from now on no other run begins here.
+        let tables = empty_tables(&mut client, Some(self.run.id), self.db.shown()).await?;
+        truncate(&client, &tables).await?;
+        failpoint::reach(Point::RestoreAfterClear)?;
+        let transaction = client.transaction().await?;
+        transaction.batch_execute("set local lock_timeout = '30s'; set local jit = off").await?;
+        self.lease.assert(&transaction).await?;
+        // How far the feed had been pruned is known before it is copied.
+        report.entities.sort_by_key(|restored| restored.entity != FEED);
+        for restored in &mut report.entities {
+            let (Some(manifests), Some(entity)) = (source.entities.get(&restored.entity), tables.get(&restored.entity))
+            else {
+                report.notes.push(format!("{} is left out: this database has no such table", restored.entity));
+                continue;
+            };
+            restored.rows = self.copy(&transaction, source, entity, manifests, restored.rows).await?;
+            failpoint::reach(Point::RestoreTableCopied)?;
+            if restored.entity == FEED {
+                source.pruned_run =
+                    transaction.query_one("select coalesce(max(pruned_run), 0) from ops.feed", &[]).await?.try_get(0)?;
+            }
+        }
+        report.entities.sort_by(|a, b| a.entity.cmp(&b.entity));
+        finish(&transaction, &source.page, &tables, self.run.id, self.mode).await?;
+        if self.stop.is_cancelled() {
+            return Err(interrupted());
+        }
+        failpoint::reach(Point::RestoreBeforeCommit)?;
+        transaction.commit().await?;
+        failpoint::reach(Point::RestoreAfterCommit)
+    }
+
+    async fn copy(
+        &self,
+        transaction: &Transaction<'_>,
+        source: &Source,
+        entity: &Entity,
+        manifests: &[Manifest],
+        expected: u64,
+    ) -> Result<u64> {
+        let step = self.run.step("archive", &format!("restore of {}", entity.name)).await?;
+        let meter = self.progress.meter(format!("restore {}", entity.name), Some(expected));
+        if HAVE_ROWS.contains(&entity.name.as_str()) {
+            transaction.execute(&format!("delete from {}", entity.table()), &[]).await?;
+        }
+        let rows = source.copy(transaction, self.place, entity, manifests, &meter, self.stop).await?;
+        if rows > 1_000 {
             transaction.batch_execute(&format!("analyze {}", entity.table())).await?;
         }
-        meter.finish(format_args!("{} rows", restored.rows));
-        if restored.entity == FEED {
-            source.pruned_run =
-                transaction.query_one("select coalesce(max(pruned_run), 0) from ops.feed", &[]).await?.try_get(0)?;
-        }
+        meter.finish(format_args!("{rows} rows"));
+        step.finish(serde_json::json!({ "rows": rows })).await?;
+        Ok(rows)
     }
-    report.entities.sort_by(|a, b| a.entity.cmp(&b.entity));
-    finish(&transaction, &source.page, &tables, mode).await?;
-    if stop.is_cancelled() {
-        return Err(interrupted());
-    }
-    transaction.commit().await?;
-    Ok(report)
 }
 
 /// What is to be read.
@@ -190,6 +278,14 @@ impl Source {
                 self.page.last_run
             ));
         }
+        let entities = self.entities.iter().filter_map(|(entity, manifests)| {
+            Some(RestoredEntity {
+                entity: entity.clone(),
+                snapshot: manifests.last()?.snapshot.clone(),
+                rows: manifests.iter().map(|manifest| manifest.rows).sum(),
+                bytes: manifests.iter().flat_map(|manifest| &manifest.parts).map(|part| part.bytes).sum(),
+            })
+        });
         RestoreReport {
             place: place.to_owned(),
             snapshot: snapshot.clone(),
@@ -197,7 +293,7 @@ impl Source {
             database: database.to_owned(),
             mode,
             dry_run,
-            entities: Vec::new(),
+            entities: entities.collect(),
             notes,
         }
     }
@@ -237,17 +333,18 @@ fn is_worked_out(entity: &str) -> bool {
 async fn refuse_unless_empty(
     transaction: &Transaction<'_>,
     tables: &BTreeMap<String, Entity>,
+    own_run: Option<i64>,
     database: &str,
 ) -> Result<()> {
+    let is_set_up = tables.contains_key(SETTINGS);
+    let restored = "select exists (select from ops.settings where name = 'restored')";
+    if is_set_up && transaction.query_one(restored, &[]).await?.try_get(0)? {
+        return Err(Error::new(Kind::Guard, format!("the database {database} has been restored already, completely"))
+            .hint("go on with `wharf plan`; to restore another instant, take a fresh database"));
+    }
     let mut found = Vec::new();
     let ours = tables.values().filter(|entity| entities::is_restored(&entity.name));
-    // These have their rows from the beginning.
-    let mut names: Vec<String> =
-        ours.filter(|entity| ![SETTINGS, FEED].contains(&entity.name.as_str())).map(Entity::table).collect();
-    if !names.is_empty() {
-        names.push("ops.runs".to_owned());
-    }
-    for name in names {
+    for name in ours.filter(|entity| !HAVE_ROWS.contains(&entity.name.as_str())).map(Entity::table) {
         let count: i64 = transaction
             .query_one(&format!("select count(*) from (select from {name} limit 1000) as sample"), &[])
             .await?
@@ -258,6 +355,12 @@ async fn refuse_unless_empty(
             n => found.push(format!("{name} ({n} rows)")),
         }
     }
+    if is_set_up {
+        let runs: i64 = transaction.query_one(sql::file("archive/other_runs.sql")?, &[&own_run]).await?.try_get(0)?;
+        if runs > 0 {
+            found.push(format!("\"ops\".\"runs\" ({runs} rows)"));
+        }
+    }
     if found.is_empty() {
         return Ok(());
     }
@@ -265,11 +368,11 @@ async fn refuse_unless_empty(
         .hint("restore into a fresh one: create database wharf_restored encoding 'UTF8' template template0"))
 }
 
-async fn truncate(transaction: &Transaction<'_>, tables: &BTreeMap<String, Entity>) -> Result<()> {
+async fn truncate(client: &Client, tables: &BTreeMap<String, Entity>) -> Result<()> {
+    let ours = tables.values().filter(|entity| entities::is_restored(&entity.name));
     let names: Vec<String> =
-        tables.values().filter(|entity| entities::is_restored(&entity.name)).map(Entity::table).collect();
-    // Nobody may begin a run here before everything is there.
-    transaction.batch_execute(&format!("truncate ops.runs, {}", names.join(", "))).await?;
+        ours.filter(|entity| !HAVE_ROWS.contains(&entity.name.as_str())).map(Entity::table).collect();
+    client.batch_execute(&format!("set lock_timeout = '30s'; truncate {}; reset lock_timeout", names.join(", "))).await?;
     Ok(())
 }
 
@@ -278,11 +381,10 @@ async fn finish(
     transaction: &Transaction<'_>,
     page: &Latest,
     tables: &BTreeMap<String, Entity>,
+    own_run: i64,
     mode: Mode,
 ) -> Result<()> {
-    let last_run = page.last_run.max(page.run_id) + 1;
     let identity = uuid::Uuid::new_v4().simple().to_string();
-    transaction.execute(sql::file("archive/restored_run.sql")?, &[&last_run, &run::holder()]).await?;
     transaction
         .execute(
             "insert into ops.settings (name, value) values ('restored', $1)
@@ -292,7 +394,7 @@ async fn finish(
         .await?;
     // The keys that a walk has seen are not archived.
     transaction.execute("update ops.cursors set walk = null where walk is not null", &[]).await?;
-    transaction.execute("update ops.feed set closed_run = $1", &[&last_run]).await?;
+    transaction.execute("update ops.feed set closed_run = $1", &[&own_run]).await?;
     if page.watermark < page.last_run {
         transaction.execute("update delivery.consumers set settings_hash = null", &[]).await?;
     }
