@@ -5,6 +5,7 @@ mod diff;
 mod feed;
 mod prune;
 mod restore;
+mod s3;
 mod verify;
 
 use crate::support;

@@ -10,6 +10,7 @@ pub mod invariants;
 pub mod naive;
 pub mod pipeline;
 pub mod postgres;
+pub mod s3;
 pub mod shop;
 pub mod staged;
 pub mod web;
