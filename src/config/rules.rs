@@ -78,7 +78,11 @@ impl Rules<'_> {
         let Some(keep) = keep.as_object() else { return };
         if !keep.values().any(|count| count.as_u64().is_none_or(|count| count > 0)) {
             let message = "`keep` names no instant to keep";
-            self.flaw("archive.keep".into(), message, "such as {last: 10, daily: 30, monthly: 12}; leave it out to keep all");
+            self.flaw(
+                "archive.keep".into(),
+                message,
+                "such as {last: 10, daily: 30, monthly: 12}; leave it out to keep all",
+            );
         }
     }
 

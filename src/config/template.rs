@@ -175,7 +175,9 @@ mod tests {
     #[test]
     fn every_common_key_is_in_the_template() {
         let schema = schema::pipeline();
-        for name in ["Pipeline", "Connection", "Account", "Contacts", "Tags", "Orders", "Load", "Archive", "ArchiveKeep"] {
+        for name in
+            ["Pipeline", "Connection", "Account", "Contacts", "Tags", "Orders", "Load", "Archive", "ArchiveKeep"]
+        {
             let object = if name == "Pipeline" { schema } else { &schema["$defs"][name] };
             for key in object["properties"].as_object().into_iter().flatten().map(|(key, _)| key) {
                 let elsewhere = ["platform", "base_url", "allow_http"].contains(&key.as_str());

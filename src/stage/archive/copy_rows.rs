@@ -124,7 +124,8 @@ mod tests {
         for message in messages {
             let mut rest = message.as_slice();
             while rows.next_row(&mut rest)? {
-                let row: Row = (0..columns).map(|_| Ok(field(&mut rest)?.map(<[u8]>::to_vec))).collect::<Result<_>>()?;
+                let row: Row =
+                    (0..columns).map(|_| Ok(field(&mut rest)?.map(<[u8]>::to_vec))).collect::<Result<_>>()?;
                 found.push(row);
             }
         }

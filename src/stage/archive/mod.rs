@@ -50,8 +50,8 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use place::{Draft, Place};
 use std::sync::{Mutex, PoisonError};
-use tokio_util::sync::CancellationToken;
 use tokio_postgres::{Client, IsolationLevel, Transaction};
+use tokio_util::sync::CancellationToken;
 use writer::Written;
 
 /// Whether the pipeline's `archive.every` is asked.
@@ -147,7 +147,8 @@ async fn archive(
     // Only what a later snapshot has taken the place of may go.
     if let Some(keep) = keep.filter(|_| report.written() > 0) {
         let pruned = prune::prune_in(place, keep.into(), Some(&frame.database), false, &ctx.stop).await;
-        let told = |error: Error| error.context("the snapshots are written; what archive.keep does not want is not removed");
+        let told =
+            |error: Error| error.context("the snapshots are written; what archive.keep does not want is not removed");
         report.pruned = Some(pruned.map_err(told)?);
     }
     Ok(report)
@@ -286,8 +287,7 @@ impl Work<'_> {
         };
         let statement = entity.copy_statement(range);
         let copy = heed(stop, async { Ok(transaction.copy_out(&statement).await?) }).await?;
-        let written =
-            writer::write(self.draft, &entity.name, &entity.columns, self.limits, copy, &meter, stop).await?;
+        let written = writer::write(self.draft, &entity.name, &entity.columns, self.limits, copy, &meter, stop).await?;
         let odd_values: u64 = written.odd_values.values().sum();
         let outcome = Outcome::Written {
             rows: written.rows,

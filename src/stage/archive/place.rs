@@ -15,8 +15,8 @@
 //! Wrong answers avoided: parts written in place (a reader's glob sees half a snapshot), and a temporary folder elsewhere
 //! (a rename across file systems is a copy).
 
-use super::remote::{self, Remote};
 use super::manifest::{self, LATEST, Latest, MANIFEST, Manifest, PAGES};
+use super::remote::{self, Remote};
 use crate::error::{Error, Kind, Result};
 use bytes::Bytes;
 use futures::TryStreamExt;

@@ -98,11 +98,15 @@ impl Remote {
             Error::new(Kind::PipelineFile, format!("archive.to: this wharf cannot write to {shown}")).hint(hint)
         };
         let remote = Self::of(url).ok_or_else(|| {
-            refused("name a folder, or a store by s3://bucket/folder, gs://bucket/folder or az://container/folder".into())
+            refused(
+                "name a folder, or a store by s3://bucket/folder, gs://bucket/folder or az://container/folder".into(),
+            )
         })?;
         if !remote.is_built_in() {
             let feature = remote.feature();
-            return Err(refused(format!("this program was built without it: cargo build --release --features {feature}")));
+            return Err(refused(format!(
+                "this program was built without it: cargo build --release --features {feature}"
+            )));
         }
         let mut settings: Vec<(String, String)> =
             environment.filter(|(name, _)| name.starts_with(remote.prefix())).collect();
@@ -130,7 +134,8 @@ impl Remote {
     /// Lets plain http be spoken with this machine, and with others only on request.
     fn judge_endpoint(self, settings: &mut Vec<(String, String)>) -> Result<()> {
         let allow = format!("{}ALLOW_HTTP", self.prefix());
-        let Some((variable, address)) = settings.iter().find(|(name, value)| Self::is_endpoint(name) && !value.is_empty())
+        let Some((variable, address)) =
+            settings.iter().find(|(name, value)| Self::is_endpoint(name) && !value.is_empty())
         else {
             return Ok(());
         };
@@ -156,7 +161,8 @@ impl Remote {
         Some(match refusal {
             _ if words.contains("SignatureDoesNotMatch") => (
                 Kind::Credentials,
-                "the secret does not belong to the key: set AWS_SECRET_ACCESS_KEY to the one of AWS_ACCESS_KEY_ID".into(),
+                "the secret does not belong to the key: set AWS_SECRET_ACCESS_KEY to the one of AWS_ACCESS_KEY_ID"
+                    .into(),
             ),
             object_store::Error::PermissionDenied { .. } if says_who(&words) => (
                 Kind::Permission,

@@ -90,9 +90,9 @@ pub(super) async fn write(
     let encoder = Encoder::new(entity, draft.snapshot(), columns, limits, meter, pieces)?;
     let encoding = tokio::task::spawn_blocking(move || encoder.run(arriving));
     let (fed, stored) = tokio::join!(feed(copy, loads, stop), store(draft, entity, leaving));
-    let encoded = encoding
-        .await
-        .map_err(|error| Error::new(Kind::Internal, format!("the snapshot of {entity} was cut short")).because(error))?;
+    let encoded = encoding.await.map_err(|error| {
+        Error::new(Kind::Internal, format!("the snapshot of {entity} was cut short")).because(error)
+    })?;
     // Who fails first makes the others end: the place and the server know why, the encoder only that they are gone.
     stored?;
     fed?;

@@ -44,12 +44,8 @@ async fn archive_of_three() -> (Folder, Vec<String>) {
 async fn a_restore_cut_at_any_point_is_begun_again_or_known_to_be_complete() {
     let (folder, _) = archive_of_three().await;
     let place = folder.path().to_str().unwrap().to_owned();
-    let begun_again = [
-        Point::RestoreAfterLease,
-        Point::RestoreAfterClear,
-        Point::RestoreTableCopied,
-        Point::RestoreBeforeCommit,
-    ];
+    let begun_again =
+        [Point::RestoreAfterLease, Point::RestoreAfterClear, Point::RestoreTableCopied, Point::RestoreBeforeCommit];
     // All in the same database: each has to leave it as empty as before.
     let db = support::database().await;
     let restore = |db: &TestDatabase, failpoints: &str| {

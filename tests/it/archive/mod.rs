@@ -613,7 +613,9 @@ async fn a_place_that_cannot_be_written_is_named() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let to = file.path().join("archive").to_str().unwrap().to_owned();
     let ctx = context(&db).await;
-    let error = archive::run(&ctx, &Archive { to: to.clone(), every: ArchiveEvery::Run, keep: None }, When::Now).await.unwrap_err();
+    let error = archive::run(&ctx, &Archive { to: to.clone(), every: ArchiveEvery::Run, keep: None }, When::Now)
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), Kind::Io);
     assert!(error.detail().contains(&to) && error.hint_text().is_some(), "{error:?}");
 }

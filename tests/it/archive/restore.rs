@@ -301,7 +301,8 @@ async fn a_restore_that_is_killed_leaves_the_database_empty_and_is_begun_again()
         tokio::task::yield_now().await;
     }
     // Everybody can see it at work, and nobody begins to work beside it.
-    let shown = Command::new(env!("CARGO_BIN_EXE_wharf")).args(["status", "--database-url", &empty.url]).output().unwrap();
+    let shown =
+        Command::new(env!("CARGO_BIN_EXE_wharf")).args(["status", "--database-url", &empty.url]).output().unwrap();
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
     assert!(shown.contains("restore archive") && shown.contains("working now: restore by"), "{shown}");
     assert!(shown.contains("restore of staging.orders"), "{shown}");

@@ -46,7 +46,8 @@ struct Stored {
 
 impl Stored {
     async fn new() -> Self {
-        let stored = Self { s3: S3::start().await, db: support::database().await, folder: tempfile::tempdir().unwrap() };
+        let stored =
+            Self { s3: S3::start().await, db: support::database().await, folder: tempfile::tempdir().unwrap() };
         let pipeline = format!("{PIPELINE}archive: {{to: '{}'}}\n", stored.s3.place());
         std::fs::write(stored.folder.path().join("stored.yaml"), pipeline).unwrap();
         stored
@@ -127,7 +128,8 @@ async fn a_program_killed_at_any_write_leaves_no_half_snapshot_to_be_seen() {
     let stored = Stored::new().await;
     run_with_changes(&stored.db, LAND_NOISE).await;
     let place = stored.s3.place();
-    for (asks, nth) in [(Asks::UploadPart, 1), (Asks::CompleteUpload, 1), (Asks::Copy, 1), (Asks::Copy, 8), (Asks::Delete, 1)]
+    for (asks, nth) in
+        [(Asks::UploadPart, 1), (Asks::CompleteUpload, 1), (Asks::Copy, 1), (Asks::Copy, 8), (Asks::Delete, 1)]
     {
         stored.s3.hold(asks, nth).await;
         let mut killed = stored.wharf(&["archive", "stored.yaml"]).spawn().unwrap();
@@ -166,7 +168,8 @@ async fn a_wrong_credential_is_told_with_the_variable_to_set() {
     }
     let missing = stored.wharf(&["archive", "stored.yaml", "--to", "s3://no-such-bucket/a"]).output().await.unwrap();
     assert!(!missing.status.success() && told(&missing).contains("create it"), "{}", told(&missing));
-    let plain = stored.wharf(&["archive", "stored.yaml"]).env("AWS_ENDPOINT", "http://192.0.2.1").output().await.unwrap();
+    let plain =
+        stored.wharf(&["archive", "stored.yaml"]).env("AWS_ENDPOINT", "http://192.0.2.1").output().await.unwrap();
     assert!(plain.status.code() == Some(2) && told(&plain).contains("AWS_ALLOW_HTTP"), "{}", told(&plain));
     assert_eq!(stored.s3.objects(), Vec::<String>::new());
 }

@@ -71,11 +71,11 @@ impl S3 {
         std::fs::create_dir(folder.path().join(BUCKET)).unwrap();
         let mut service = S3ServiceBuilder::new(s3s_fs::FileSystem::new(folder.path()).unwrap());
         service.set_auth(SimpleAuth::from_single(KEY, SECRET));
-        let service = HandleError::new(service.build(), |_: s3s::HttpError| async { StatusCode::INTERNAL_SERVER_ERROR });
+        let service =
+            HandleError::new(service.build(), |_: s3s::HttpError| async { StatusCode::INTERNAL_SERVER_ERROR });
         let gate = Arc::new(Gate::default());
-        let router = Router::new()
-            .fallback_service(service)
-            .layer(middleware::from_fn_with_state(Arc::clone(&gate), hold));
+        let router =
+            Router::new().fallback_service(service).layer(middleware::from_fn_with_state(Arc::clone(&gate), hold));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });

@@ -193,8 +193,10 @@ impl Work<'_> {
             restored.rows = self.copy(&transaction, source, entity, manifests, restored.rows).await?;
             failpoint::reach(Point::RestoreTableCopied)?;
             if restored.entity == FEED {
-                source.pruned_run =
-                    transaction.query_one("select coalesce(max(pruned_run), 0) from ops.feed", &[]).await?.try_get(0)?;
+                source.pruned_run = transaction
+                    .query_one("select coalesce(max(pruned_run), 0) from ops.feed", &[])
+                    .await?
+                    .try_get(0)?;
             }
         }
         report.entities.sort_by(|a, b| a.entity.cmp(&b.entity));
@@ -372,7 +374,9 @@ async fn truncate(client: &Client, tables: &BTreeMap<String, Entity>) -> Result<
     let ours = tables.values().filter(|entity| entities::is_restored(&entity.name));
     let names: Vec<String> =
         ours.filter(|entity| !HAVE_ROWS.contains(&entity.name.as_str())).map(Entity::table).collect();
-    client.batch_execute(&format!("set lock_timeout = '30s'; truncate {}; reset lock_timeout", names.join(", "))).await?;
+    client
+        .batch_execute(&format!("set lock_timeout = '30s'; truncate {}; reset lock_timeout", names.join(", ")))
+        .await?;
     Ok(())
 }
 
