@@ -85,6 +85,8 @@ async fn the_change_feed_is_kept_and_a_page_that_cannot_be_read_stops_everything
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pipeline_that_says_what_to_keep_forgets_the_rest_after_each_run_that_wrote() {
     let (db, other) = (support::database().await, support::database().await);
+    // Databases of tests are copies of one: this one is told apart as a restored one is.
+    super::execute(&other, "insert into ops.settings (name, value) values ('restored', 'other')").await;
     let folder = Folder::new();
     archive_now(&other, &folder).await;
     let keep = ArchiveKeep { last: 2, ..ArchiveKeep::default() };
