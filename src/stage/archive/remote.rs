@@ -173,7 +173,7 @@ impl Remote {
             object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
                 (Kind::Credentials, format!("the store does not know us: set {credentials}"))
             }
-            object_store::Error::NotFound { .. } => {
+            _ if words.contains("NoSuchBucket") || words.contains("ContainerNotFound") || is_missing(refusal) => {
                 (Kind::Io, "there is no such bucket or container: create it, or change archive.to".into())
             }
             _ => (Kind::Io, format!("look at {}, at {credentials}, and at the network", self.whereabouts())),
@@ -184,6 +184,10 @@ impl Remote {
 /// What all programs of this process are told, as far as it is text.
 pub(super) fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+fn is_missing(refusal: &object_store::Error) -> bool {
+    matches!(refusal, object_store::Error::NotFound { .. })
 }
 
 /// Whether a refusal is about what may be done, not about who does it.

@@ -14,7 +14,7 @@ const LAND_NOISE: &str = "
     select
         'shop',
         'noise ' || i,
-        jsonb_build_object('noise', (select string_agg(md5(random()::text || i), '') from generate_series(1, 2000))),
+        jsonb_build_object('noise', (select string_agg(md5(random()::text || i || n), '') from generate_series(1, 2000) as n)),
         gen_random_uuid(),
         {run}
     from generate_series(1, 400) i";
