@@ -1,6 +1,5 @@
--- What this transaction has changed on behalf of run $1, by entity. A run that maps several connections has one
--- transaction
--- for each, and a change is stamped with the time at which its transaction began.
+-- What this transaction has changed on behalf of run $1, by entity. A run that maps several connections has a
+-- transaction for each, and a change is stamped with the time at which its transaction began.
 select
     entity,
     count(*) filter (where op = 'insert'),
