@@ -87,13 +87,30 @@ async fn whatever_befalls_it_the_program_comes_to_rest_with_every_invariant_kept
         let result = deal(&mut world, &cutter, &mut dice).await;
         let again = format!("seed {seed}, round {round}:\n{}", world.steps.join("\n"));
         if let Err(failure) = result {
-            panic!("{failure}\nto repeat: {again}");
+            panic!("{failure}\nthe last calls as noted:\n{}\nto repeat: {again}", last_calls(&world).await);
         }
         if only.is_some() {
             break;
         }
     }
     eprintln!("soak: {rounds} rounds");
+}
+
+/// What the database knows of the last calls, and of the events in them.
+async fn last_calls(world: &World) -> String {
+    let Ok((client, connection)) = tokio_postgres::connect(&world.url, tokio_postgres::NoTls).await else {
+        return "the database does not answer".to_owned();
+    };
+    tokio::spawn(connection);
+    let statement = "
+        select concat_ws(' ', batch_id, run_id, operation, items, state, started_at, finished_at, detail)
+            || coalesce((
+                select string_agg(concat_ws(' ', ' ', ledger.object, ledger.state, ledger.payload ->> 'externalId'), ',')
+                from delivery.ledger where ledger.key = any (batches.keys) and ledger.object <> 'contact'
+            ), '')
+        from delivery.batches order by batch_id desc limit 15";
+    let rows = client.query(statement, &[]).await.unwrap();
+    rows.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>().join("\n")
 }
 
 /// The address of the database by way of other sockets.

@@ -5,11 +5,11 @@ use futures::StreamExt;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use wharf::Result;
 use wharf::config::pipeline::Connection;
 use wharf::sandbox::woocommerce::{CONSUMER_KEY, CONSUMER_SECRET, Entity, Options};
 use wharf::sandbox::{Fault, FaultKind, Platform, Sandbox, SandboxOptions};
 use wharf::source::{Finding, Next, PageRequest, Source, StreamSpec, Walk, registry};
+use wharf::{Kind, Result};
 
 async fn sandbox(change: impl FnOnce(&mut Options)) -> Sandbox {
     let mut options = Options { customers: 150, orders: 330, ..Options::small() };
@@ -166,12 +166,18 @@ async fn a_walk_through_faults_loses_nothing() {
         let whole: BTreeSet<u64> =
             walk(&source, "customers", &Walk::Everything, None).await.unwrap().into_iter().collect();
         sandbox.fault(Fault::new(kind, "*/customers").after(1).times(2));
-        let found = walk(&source, "customers", &Walk::Everything, None).await.unwrap();
+        let found = walk(&source, "customers", &Walk::Everything, None).await;
         let struck: u64 = sandbox.faults().iter().map(|fault| fault.struck).sum();
         assert_eq!(struck, 2, "{kind:?}");
-        let found: BTreeSet<u64> = found.into_iter().collect();
+        if kind == FaultKind::EmptyPage {
+            // Empty twice where the shop counts more: half a list is not taken for the whole.
+            assert_eq!(found.unwrap_err().kind(), Kind::Truncated);
+            sandbox.stop().await;
+            continue;
+        }
+        let found: BTreeSet<u64> = found.unwrap().into_iter().collect();
         // Nobody can tell a right page of the wrong rows: the next full walk brings what is missing.
-        if !matches!(kind, FaultKind::DuplicatePage | FaultKind::EmptyPage) {
+        if kind != FaultKind::DuplicatePage {
             assert_eq!(found, whole, "{kind:?}");
         }
         assert!(found.is_subset(&whole), "{kind:?}");
