@@ -121,7 +121,8 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or("-")
 }
 
-/// `{"new": 3, "sent": {"purchase": 2}}` as `3 new, sent: 2 purchase`.
+/// `{"new": 3, "sent": {"purchase": 2}}` as `3 new, sent: 2 purchase`, and of lists each entity with its counts. The
+/// connection stands in front of the line already.
 fn counts(value: &Value) -> String {
     let Some(members) = value.as_object() else { return String::new() };
     let parts: Vec<String> = members
@@ -129,6 +130,9 @@ fn counts(value: &Value) -> String {
         .filter_map(|(name, value)| match value {
             Value::Number(n) if n.as_u64() == Some(0) => None,
             Value::Object(inner) if inner.is_empty() => None,
+            Value::Array(list) if list.is_empty() => None,
+            Value::Array(list) => Some(list.iter().map(entity).collect::<Vec<_>>().join(", ")),
+            _ if name == "connection" => None,
             Value::Object(_) => Some(format!("{name}: {}", counts(value))),
             Value::Number(n) => Some(format!("{n} {name}")),
             Value::Null => None,
@@ -136,6 +140,13 @@ fn counts(value: &Value) -> String {
         })
         .collect();
     parts.join(", ")
+}
+
+/// `{"entity": "orders", "inserted": 3}` as `orders: 3 inserted`.
+fn entity(value: &Value) -> String {
+    let mut counted = value.clone();
+    let name = counted.as_object_mut().and_then(|members| members.remove("entity"));
+    format!("{}: {}", name.as_ref().map_or("-", text), counts(&counted))
 }
 
 #[cfg(test)]
@@ -147,5 +158,19 @@ mod tests {
     fn counts_are_said_in_words_without_zeros() {
         let value = json!({"new": 3, "gone": 0, "sent": {"purchase": 2}, "held": {}});
         assert_eq!(counts(&value), "3 new, sent: 2 purchase");
+    }
+
+    #[test]
+    fn what_a_transform_changed_is_said_entity_by_entity() {
+        let value = json!({
+            "connection": "my-shop",
+            "mapped": 5,
+            "entities": [
+                {"entity": "contacts", "inserted": 2, "updated": 0, "deleted": 1},
+                {"entity": "orders", "inserted": 3, "updated": 0, "deleted": 0},
+            ],
+        });
+        assert_eq!(counts(&value), "contacts: 1 deleted, 2 inserted, orders: 3 inserted, 5 mapped");
+        assert_eq!(counts(&json!({"mapped": 0, "entities": []})), "");
     }
 }

@@ -1,7 +1,7 @@
 //! Rows on their way into a table by binary COPY.
 //!
 //! Typed values enter, large messages leave. The wrong answer would be many small ones: each is a task switch on our side
-//! and a wake-up of the server, and with small records those cost more than the records.
+//! and a wake-up of the server, which small records pay for again and again.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::SinkExt;
@@ -20,13 +20,13 @@ const MESSAGE: usize = 128 << 10;
 /// Postgres counts its microseconds from 2000-01-01.
 const EPOCH: i64 = 946_684_800_000_000;
 
-/// A COPY being written. Dropped before [`CopyRows::finish`], it is undone.
-pub struct CopyRows {
+/// A COPY being written. Dropped before [`CopyWriter::finish`], it is undone.
+pub struct CopyWriter {
     sink: Pin<Box<CopyInSink<Bytes>>>,
     out: BytesMut,
 }
 
-impl CopyRows {
+impl CopyWriter {
     /// Begins `statement`, a `copy … from stdin binary`.
     ///
     /// # Errors

@@ -9,7 +9,7 @@
 //!   that one goes to `staging.rejects`, bytes and all;
 //! - the order of a page deciding between two records of one key: the newest by the platform's word wins, then the last.
 
-use crate::store::copy::{CopyRows, Values};
+use crate::store::copy::{CopyWriter, Values};
 use crate::store::storable::{Replaced, storable};
 use crate::{Error, Kind, Result, sql};
 use bytes::{BufMut, Bytes, BytesMut};
@@ -418,7 +418,7 @@ impl Landing {
     }
 
     async fn copy(&self, tx: &Transaction<'_>, writes: &[&Write<'_>]) -> Result<(), tokio_postgres::Error> {
-        let mut rows = CopyRows::begin(tx, &self.copy).await?;
+        let mut rows = CopyWriter::begin(tx, &self.copy).await?;
         for write in writes {
             let record = write.record;
             rows.row(7)

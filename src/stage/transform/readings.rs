@@ -4,7 +4,7 @@
 //! tables that the mapping looks up. Every distinct value is read once in the life of a database. Values come and go in
 //! batches, so memory does not depend on how many there are.
 
-use crate::store::copy::{CopyRows, Values};
+use crate::store::copy::{CopyWriter, Values};
 use crate::{Error, Kind, Result, sql};
 use rlibphonenumber::enums::Region;
 use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumberFormat};
@@ -41,7 +41,7 @@ pub(super) async fn phones(transaction: &Transaction<'_>, platform: &str, stop: 
         .map_err(|error| Error::new(Kind::Internal, "reading phones failed").because(error))?;
 
         let statement = "copy canonical.phones (raw, country, e164) from stdin (format binary)";
-        let mut copied = CopyRows::begin(transaction, statement).await?;
+        let mut copied = CopyWriter::begin(transaction, statement).await?;
         for (raw, country, e164) in &read {
             copied.row(3).text(raw).text(country).maybe(e164.as_deref(), Values::text);
             copied.send_when_full().await?;
@@ -67,7 +67,7 @@ pub(super) async fn texts(transaction: &Transaction<'_>, platform: &str, stop: &
             break;
         }
         let statement = "copy canonical.decoded_texts (raw_hash, decoded) from stdin (format binary)";
-        let mut copied = CopyRows::begin(transaction, statement).await?;
+        let mut copied = CopyWriter::begin(transaction, statement).await?;
         for row in &rows {
             copied.row(2).uuid(row.get(0)).text(&decode(row.get(1)));
             copied.send_when_full().await?;
