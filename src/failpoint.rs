@@ -2,7 +2,7 @@
 //!
 //! A **point** stands at each change of state of every stage. A test starts the program with, say,
 //! `WHARF_FAILPOINTS="load/after-intent=kill@3"`: the third time the point is reached the process kills itself as `kill -9`
-//! would. `error` gives an error there, `panic` a defect; `*` stands for all points, counted together. A **bug** is a
+//! would. `stop` holds it there until it is killed, `error` gives an error, `panic` a defect; `*` stands for all points, counted together. A **bug** is a
 //! mistake that Wharf makes on purpose while `bug/NAME=plant` asks for it, so that the checks are seen to catch it; with
 //! `@N` at the N-th occasion alone. Several settings are parted by semicolons. `WHARF_FAILPOINTS_LOG` names a file that
 //! takes a line for each point reached.
@@ -13,6 +13,7 @@
 #![cfg_attr(not(debug_assertions), allow(unused_variables, dead_code, reason = "release builds have no failpoints"))]
 
 use crate::{Error, Kind, Result};
+use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -172,6 +173,7 @@ enum Action {
     Error,
     Panic,
     Kill,
+    Stop,
     Plant,
 }
 
@@ -211,8 +213,9 @@ fn parse(text: &str) -> Result<Vec<Setting>, String> {
             "error" => Action::Error,
             "panic" => Action::Panic,
             "kill" => Action::Kill,
+            "stop" => Action::Stop,
             "plant" => Action::Plant,
-            other => return Err(format!("`{other}` is none of error, panic, kill, plant")),
+            other => return Err(format!("`{other}` is none of error, panic, kill, stop, plant")),
         };
         if !known(name, action) {
             return Err(format!("there is no `{name}` to `{rest}`"));
@@ -291,7 +294,8 @@ pub fn reach(point: Point) -> Result<()> {
                 return Err(Error::new(Kind::Internal, format!("a test asked for an error at {}", point.name())));
             }
             Some(Action::Panic) => panic!("a test asked for a panic at {}", point.name()),
-            Some(Action::Kill) => kill(),
+            Some(Action::Kill) => end_by(Signal::KILL),
+            Some(Action::Stop) => end_by(Signal::STOP),
         }
     }
     Ok(())
@@ -310,9 +314,10 @@ pub fn is_planted(bug: Bug) -> bool {
     }
 }
 
-/// Ends the process as `kill -9` does: nothing is flushed, nothing is said, nobody is told.
-fn kill() -> ! {
-    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+/// Ends the process as `kill -9` does, or halts it as `kill -STOP` does: nothing is flushed, nothing is said, nobody is
+/// told.
+fn end_by(signal: Signal) -> ! {
+    let _ = rustix::process::kill_process(rustix::process::getpid(), signal);
     loop {
         std::thread::park();
     }

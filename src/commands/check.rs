@@ -85,6 +85,7 @@ pub async fn run(global: &Global, args: Args) -> Result<Exit> {
             ends.extend(try_fields(global, &pipeline).await);
         }
         if let Some(db) = db {
+            ends.extend(keeps_commits(&db).await?);
             db.close().await;
         }
         Ok(ends)
@@ -153,6 +154,22 @@ async fn try_fields(global: &Global, pipeline: &Pipeline) -> Option<End> {
     };
     let name = "contacts.fields".to_owned();
     Some(End { role: "database", name, platform: "postgres".into(), findings: vec![finding] })
+}
+
+/// Tells of a server that may forget what it has committed: an event whose call is forgotten would be sent again.
+async fn keeps_commits(db: &Database) -> Result<Option<End>> {
+    let row = db.client().await?.query_one("select current_setting('fsync') = 'on'", &[]).await?;
+    if row.get(0) {
+        return Ok(None);
+    }
+    let finding = Finding {
+        what: "the server keeps what it has committed".to_owned(),
+        ok: false,
+        detail: "it runs with fsync = off: after a crash of its machine, events may be sent twice; set fsync = on"
+            .to_owned(),
+    };
+    let name = "server".to_owned();
+    Ok(Some(End { role: "database", name, platform: "postgres".into(), findings: vec![finding] }))
 }
 
 /// The database that the global options name, if it exists and Wharf has been in it.

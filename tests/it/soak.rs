@@ -196,7 +196,7 @@ async fn strike(world: &mut World, cutter: &Cutter, blow: Blow, dice: &mut Dice)
         match blow {
             Blow::KilledAtCall(_) => kill_if_there(id),
             Blow::ServerKilled(_) => kill_if_there(world.home().postmaster()),
-            Blow::BackendKilled(_) => kill_a_backend(world).await,
+            Blow::BackendKilled(_) => world.kill_a_backend().await,
             // The shop goes on while it is being read.
             _ => happen_meanwhile(world, dice),
         }
@@ -212,14 +212,4 @@ async fn strike(world: &mut World, cutter: &Cutter, blow: Blow, dice: &mut Dice)
 /// Kills a process that may have ended by itself a moment ago.
 fn kill_if_there(id: i32) {
     let _ = std::process::Command::new("kill").args(["-9", &id.to_string()]).output();
-}
-
-async fn kill_a_backend(world: &World) {
-    let Ok((client, connection)) = tokio_postgres::connect(&world.url, tokio_postgres::NoTls).await else { return };
-    tokio::spawn(connection);
-    let backends = "select pid from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()
-        order by backend_start desc limit 1";
-    if let Ok(Some(row)) = client.query_opt(backends, &[]).await {
-        kill_if_there(row.get(0));
-    }
 }

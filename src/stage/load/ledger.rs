@@ -147,10 +147,16 @@ impl Ledger<'_> {
         self.lease().assert(&transaction).await?;
         let is_harmless = ended.iter().all(|ended| ended.operation.idempotent)
             && next.iter().all(|departure| departure.operation.idempotent);
-        if is_harmless {
-            // Should the server lose the last of these, calls are repeated that the target deduplicates.
-            transaction.batch_execute("set local synchronous_commit = off").await?;
-        }
+        // Should the server lose the last of the harmless ones, calls are repeated that the target deduplicates. Should it
+        // lose an intent, an event would be sent again, so those wait for the disk also where the server is set not to.
+        let durability = match is_harmless {
+            true => "set local synchronous_commit = off",
+            false => {
+                "select set_config('synchronous_commit', 'on', true)
+                 where current_setting('synchronous_commit') = 'off'"
+            }
+        };
+        transaction.batch_execute(durability).await?;
         if !ended.is_empty() {
             self.conclude(&transaction, pending, ended).await?;
             failpoint::reach(Point::LoadBeforeOutcomeCommit)?;

@@ -1,5 +1,6 @@
 //! The program fails, panics and is killed at every change of state it has a name for, and comes to rest all the same.
 
+mod careless_server;
 mod matrix;
 mod planted;
 

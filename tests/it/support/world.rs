@@ -124,7 +124,11 @@ impl World {
 
     /// A world on a server of its own.
     pub async fn on_a_server_of_its_own(kind: Kind) -> Self {
-        let home = Home::made().await;
+        Self::on(Home::made().await, kind).await
+    }
+
+    /// A world on that server.
+    pub async fn on(home: Home, kind: Kind) -> Self {
         home.run(&["db", "start"]).await;
         let url = home.run(&["-q", "db", "url"]).await.trim().to_owned();
         Self::at(url, Place::Home(home), kind).await
@@ -256,6 +260,19 @@ impl World {
         match &self.place {
             Place::Home(home) => home,
             Place::Test { .. } => panic!("this world has no server of its own"),
+        }
+    }
+
+    /// Kills the youngest process that serves a client; the server then throws everybody out and recovers.
+    pub async fn kill_a_backend(&self) {
+        let Ok((client, connection)) = tokio_postgres::connect(&self.url, tokio_postgres::NoTls).await else { return };
+        tokio::spawn(connection);
+        let backends = "select pid from pg_stat_activity
+            where backend_type = 'client backend' and pid <> pg_backend_pid()
+            order by backend_start desc limit 1";
+        if let Ok(Some(row)) = client.query_opt(backends, &[]).await {
+            // It may have ended by itself a moment ago.
+            let _ = std::process::Command::new("kill").args(["-9", &row.get::<_, i32>(0).to_string()]).output();
         }
     }
 
