@@ -70,12 +70,8 @@ pub async fn run(global: &Global, args: Args) -> Result<Exit> {
     let home = private::home()?.join("demo");
     let archive = home.join("archive");
     let db = open_empty(global, &home, args.replace).await?;
-    let sandbox = Sandbox::start(SandboxOptions {
-        woocommerce: Some(shop(&args)),
-        salesmanago: Some(salesmanago::Options::default()),
-        ..SandboxOptions::default()
-    })
-    .await?;
+    let options = SandboxOptions::default().with(shop(&args)).with(salesmanago::Options::default());
+    let sandbox = Sandbox::start(options).await?;
     let shown = show(global, &db, &sandbox, &archive, &args).await;
     sandbox.stop().await;
     if shown.is_ok() {

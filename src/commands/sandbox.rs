@@ -1,20 +1,23 @@
 //! `wharf sandbox`: emulated platforms on this machine, for trying Wharf without credentials.
 
 use super::Global;
+use crate::Result;
 use crate::error::Exit;
-use crate::sandbox::{Sandbox, SandboxOptions, salesmanago, woocommerce};
-use crate::{Error, Kind, Result};
+use crate::sandbox::registry::{self, PLATFORMS, Wish};
+use crate::sandbox::{Sandbox, SandboxOptions};
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use serde_json::{Map, Value, json};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
 Examples:
-  wharf sandbox --small                  a shop of 700 orders, an empty account, until Ctrl-C
+  wharf sandbox --small                  shops of 700 orders, empty accounts, until Ctrl-C
   wharf sandbox --orders 1000000         starts in seconds, takes no memory to speak of:
                                          rows are made when they are read
   wharf sandbox --load ./my-shop         a shop from files (see --load)
-  wharf sandbox woocommerce --no-as-tls  keys by OAuth 1.0a alone, as on plain http
+  wharf sandbox woocommerce --set woocommerce.as_tls=false
+                                         keys by OAuth 1.0a alone, as on plain http
 
 In another terminal, with the lines that it prints pasted (WOO_URL, WOO_KEY, …):
   wharf init woocommerce salesmanago -o try.yaml
@@ -37,16 +40,45 @@ Faults, at the call one names (curl $WOO_URL/_sandbox/faults -d '…'):
   where: platform, path (* stands for anything), method, query
   when:  after, every, times (0: for ever)";
 
-/// Serve emulated platforms on this machine: a shop with a generated stock, a marketing account
+/// The examples, and the settings of every platform with their usual values.
+fn examples() -> String {
+    let mut text = format!("{EXAMPLES}\n\nSettings of the platforms (--set PLATFORM.NAME=VALUE):");
+    for platform in PLATFORMS {
+        for (name, value) in (platform.settings)().as_object().into_iter().flatten() {
+            // What the options above say for all platforms.
+            if !["customers", "orders", "seed", "now", "zone", "load"].contains(&name.as_str()) {
+                text.push_str(&format!("\n  {}.{name}={value}", platform.name));
+            }
+        }
+    }
+    text
+}
+
+fn platform_names() -> PossibleValuesParser {
+    let values = PLATFORMS.iter().map(|platform| PossibleValue::new(platform.name).help(platform.about));
+    PossibleValuesParser::new(values.collect::<Vec<_>>())
+}
+
+/// `woocommerce.folder=shop` in its parts.
+fn setting(text: &str) -> std::result::Result<(String, String, String), String> {
+    let parts = text.split_once('=').and_then(|(name, value)| Some((name.split_once('.')?, value)));
+    let ((platform, name), value) = parts.ok_or("write PLATFORM.NAME=VALUE")?;
+    if registry::find(platform).is_none() {
+        return Err(format!("no platform is called `{platform}`"));
+    }
+    Ok((platform.to_owned(), name.to_owned(), value.to_owned()))
+}
+
+/// Serve emulated platforms on this machine: shops with a generated stock, marketing accounts
 ///
 /// For trying Wharf without credentials, and for breaking things on purpose. Each platform answers on a port of its own
 /// as the real one does: logins, pages, limits, error bodies, quirks. The stock is repeatable: the same seed gives the
 /// same customers and orders. Nothing leaves this machine, nothing is kept.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = EXAMPLES)]
+#[command(after_long_help = examples())]
 pub struct Args {
     /// Which platforms to serve; left out, all
-    #[arg(value_name = "PLATFORM", value_parser = ["woocommerce", "salesmanago"])]
+    #[arg(value_name = "PLATFORM", value_parser = platform_names())]
     platforms: Vec<String>,
     /// Port of the first platform, the next takes the next one; 0 for any free ones
     #[arg(long, default_value_t = 8600)]
@@ -54,10 +86,10 @@ pub struct Args {
     /// Address to listen on; others than 127.0.0.1 let other machines in
     #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
     address: IpAddr,
-    /// How many orders the shop has, trash included [default: 50000]
+    /// How many orders a shop has, trash included [default: 50000]
     #[arg(long, value_name = "N")]
     orders: Option<u64>,
-    /// How many customers with an account the shop has [default: 20000]
+    /// How many customers with an account a shop has [default: 20000]
     #[arg(long, value_name = "N")]
     customers: Option<u64>,
     /// Another seed, other people
@@ -72,63 +104,47 @@ pub struct Args {
     /// a list whose file is missing is empty.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["orders", "customers", "small"])]
     load: Option<PathBuf>,
-    /// The shop's time zone
+    /// The time zone of a shop
     #[arg(long, default_value = "Europe/Warsaw", value_name = "ZONE")]
     zone: String,
-    /// The moment at which the stock ends and the shop's clock begins
+    /// The moment at which a shop's stock ends and its clock begins
     #[arg(long, default_value = "2026-10-01T00:00:00Z", value_name = "TIME")]
     now: jiff::Timestamp,
-    /// A sub-folder that the shop lives in: shop
-    #[arg(long, default_value = "", value_name = "FOLDER")]
-    folder: String,
-    /// Let the shop see plain http as such: it then takes keys by OAuth 1.0a alone
-    #[arg(long)]
-    no_as_tls: bool,
+    /// A setting of one platform; the end of this help lists them
+    #[arg(long, value_name = "PLATFORM.NAME=VALUE", value_parser = setting)]
+    set: Vec<(String, String, String)>,
 }
 
 impl Args {
     fn serves(&self, platform: &str) -> bool {
         self.platforms.is_empty() || self.platforms.iter().any(|wanted| wanted == platform)
     }
-
-    fn shop(&self) -> Result<woocommerce::Options> {
-        if let Some(folder) = self.load.as_ref().filter(|folder| !folder.is_dir()) {
-            return Err(Error::new(Kind::Command, format!("{} is no folder", folder.display()))
-                .hint("give a folder with customers.ndjson, orders.ndjson and so on"));
-        }
-        let size = if self.small { woocommerce::Options::small() } else { woocommerce::Options::default() };
-        // A larger shop has more customers, unless it is said how many.
-        let orders = self.orders.unwrap_or(size.orders);
-        let customers = self.customers.unwrap_or(if self.orders.is_some() { orders * 2 / 5 } else { size.customers });
-        Ok(woocommerce::Options {
-            customers,
-            orders,
-            seed: self.seed,
-            now: self.now,
-            zone: self.zone.clone(),
-            as_tls: !self.no_as_tls,
-            folder: self.folder.clone(),
-            load: self.load.clone(),
-        })
-    }
 }
 
 /// Serves until Ctrl-C.
 ///
 /// # Errors
-/// [`Kind::Io`] where a port is taken or a file cannot be read; [`Kind::Command`] for options that make no sense.
+/// [`crate::Kind::Io`] where a port is taken or a file cannot be read; [`crate::Kind::Command`] for options that make no sense.
 pub async fn run(global: &Global, args: Args) -> Result<Exit> {
-    let options = SandboxOptions {
-        address: args.address,
-        port: args.port,
-        woocommerce: if args.serves("woocommerce") { Some(args.shop()?) } else { None },
-        salesmanago: args.serves("salesmanago").then(salesmanago::Options::default),
+    let (address, port) = (args.address, args.port);
+    let served = PLATFORMS.iter().filter(|platform| args.serves(platform.name)).collect::<Vec<_>>();
+    let wish = Wish {
+        orders: args.orders,
+        customers: args.customers,
+        seed: args.seed,
+        small: args.small,
+        zone: args.zone,
+        now: args.now,
+        load: args.load,
+        settings: args.set,
     };
+    let platforms = served.into_iter().map(|platform| (platform.wished)(&wish)).collect::<Result<_>>()?;
+    let options = SandboxOptions { address, port, platforms };
     let sandbox = Sandbox::start(options).await?;
     global.printer.document(&description(&sandbox))?;
     for (platform, url) in sandbox.platforms() {
         global.printer.line(format!("# {}: {url}{}", platform.name(), figures(&platform.state())));
-        global.printer.line(format!("export {}={}", platform.url_variable(), address(&sandbox, platform.name(), url)));
+        global.printer.line(format!("export {}={}", platform.url_variable(), platform.base_url(url)));
         for (variable, value) in platform.credentials() {
             global.printer.line(format!("export {variable}={}", quoted(&value)));
         }
@@ -139,11 +155,6 @@ pub async fn run(global: &Global, args: Args) -> Result<Exit> {
     global.stop.cancelled().await;
     sandbox.stop().await;
     Ok(Exit::Done)
-}
-
-/// The address that `base_url` takes: a shop's sub-folder is part of it.
-fn address(sandbox: &Sandbox, platform: &str, url: &str) -> String {
-    if platform == "woocommerce" { sandbox.woocommerce_url() } else { url.to_owned() }
 }
 
 /// How many rows the lists of a platform have.
@@ -161,7 +172,7 @@ fn description(sandbox: &Sandbox) -> Value {
     let mut platforms = Map::new();
     for (platform, url) in sandbox.platforms() {
         let mut environment = Map::new();
-        environment.insert(platform.url_variable().to_owned(), json!(address(sandbox, platform.name(), url)));
+        environment.insert(platform.url_variable().to_owned(), json!(platform.base_url(url)));
         environment.extend(platform.credentials().into_iter().map(|(name, value)| (name.to_owned(), json!(value))));
         let described = json!({ "url": url, "environment": environment, "state": platform.state() });
         platforms.insert(platform.name().to_owned(), described);

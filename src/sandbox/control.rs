@@ -7,7 +7,7 @@
 //! | `DELETE /_sandbox/requests` | forgets the log |
 //! | `POST /_sandbox/faults` | adds one fault or a list of them (see [`super::Fault`]) |
 //! | `GET`, `DELETE /_sandbox/faults` | the faults with how often they struck; forgets them |
-//! | `POST /_sandbox/change` | changes a platform's state: `{"platform": "woocommerce", …}`; answers what was changed |
+//! | `POST /_sandbox/change` | changes a platform's state: `{"platform": "woocommerce", …}`, or of the platform on whose port it is asked; answers what was changed |
 //! | `POST /_sandbox/reset` | brings the beginning back: states, faults, log |
 //! | `/_sandbox/<platform>/…` | what a platform offers beside that |
 
@@ -25,6 +25,8 @@ use std::sync::Arc;
 
 #[derive(Clone)]
 pub(super) struct Control {
+    /// The platform on whose port the endpoints are.
+    pub(super) own: Arc<dyn Platform>,
     pub(super) platforms: Arc<Vec<Arc<dyn Platform>>>,
     pub(super) faults: Arc<Faults>,
     pub(super) requests: Arc<Requests>,
@@ -133,9 +135,12 @@ async fn change(State(control): State<Control>, body: Bytes) -> Result<Json<Valu
         Some(_) => return Err(refusal("`platform` is a text")),
         None => None,
     };
-    let platform = control.platforms.iter().find(|platform| name.is_none_or(|name| platform.name() == name));
-    let Some(platform) = platform.cloned() else {
-        return Err(refusal(format!("`{}` is not served here", name.unwrap_or_default())));
+    let platform = match name {
+        None => control.own,
+        Some(name) => match control.platforms.iter().find(|platform| platform.name() == name) {
+            Some(platform) => Arc::clone(platform),
+            None => return Err(refusal(format!("`{name}` is not served here"))),
+        },
     };
     // A change of a large stock computes for a while: not on a thread that serves calls.
     let changed = tokio::task::spawn_blocking(move || platform.change(&body)).await;

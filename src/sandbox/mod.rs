@@ -5,19 +5,19 @@
 //! platform it passes the **faults** (see [`faults`]) and every call is kept in the **log** of calls. All of it is
 //! count-based and repeatable: no fault hangs on time or chance.
 //!
-//! A platform is one folder with one type that implements [`Platform`]. It keeps its state in memory, may be inspected
-//! and changed over HTTP or from Rust, and touches nothing of the product but shared types.
+//! A platform is one folder and one row in [`registry`]: a type that implements [`Platform`], and options that open it. It
+//! keeps its state in memory, may be inspected and changed over HTTP or from Rust, and touches nothing of the product but
+//! shared types.
 //!
 //! ```no_run
 //! # async fn example() -> wharf::Result<()> {
 //! use wharf::sandbox::{Sandbox, SandboxOptions, woocommerce, salesmanago};
-//! let sandbox = Sandbox::start(SandboxOptions {
-//!     woocommerce: Some(woocommerce::Options::small()),
-//!     salesmanago: Some(salesmanago::Options::default()),
-//!     ..SandboxOptions::default()
-//! })
-//! .await?;
+//! let options = SandboxOptions::default()
+//!     .with(woocommerce::Options::small())
+//!     .with(salesmanago::Options::default());
+//! let sandbox = Sandbox::start(options).await?;
 //! println!("{} {}", sandbox.woocommerce_url(), sandbox.salesmanago_url());
+//! println!("{}", sandbox.get::<woocommerce::WooCommerce>().is_some());
 //! sandbox.stop().await;
 //! # Ok(())
 //! # }
@@ -26,6 +26,7 @@
 pub mod control;
 pub mod faults;
 mod line;
+pub mod registry;
 pub mod requests;
 pub mod salesmanago;
 mod server;
@@ -34,7 +35,7 @@ pub mod woocommerce;
 
 pub use faults::{Fault, FaultKind};
 pub use requests::{Call, Requests};
-pub use server::{Sandbox, SandboxOptions};
+pub use server::{Opener, Sandbox, SandboxOptions};
 
 use axum::Router;
 use serde_json::Value;
@@ -73,6 +74,11 @@ pub trait Platform: Send + Sync + 'static {
 
     /// The environment variable that takes this platform's address: `WOO_URL`.
     fn url_variable(&self) -> &'static str;
+
+    /// The address as `base_url` takes it, where the platform is served at `url`: a sub-folder is part of it.
+    fn base_url(&self, url: &str) -> String {
+        url.to_owned()
+    }
 
     /// Control endpoints of this platform alone, mounted under `/_sandbox/<name>/`.
     fn control(self: Arc<Self>) -> Router {

@@ -5,10 +5,10 @@ use super::Platform;
 use super::control::Control;
 use super::faults::{Fault, FaultReport, Faults, Gate, pass};
 use super::line::{Line, LineListener};
+use super::registry::Opens;
 use super::requests::Requests;
-use super::salesmanago::{self, SalesManago};
-use super::woocommerce::{self, WooCommerce};
 use crate::{Error, Kind, Result};
+use std::any::Any;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,25 +23,57 @@ pub struct SandboxOptions {
     pub address: IpAddr,
     /// The port of the first platform; each further platform takes the next one. 0: any free ports.
     pub port: u16,
-    /// The emulated shop; none leaves it out.
-    pub woocommerce: Option<woocommerce::Options>,
-    /// The emulated marketing platform; none leaves it out.
-    pub salesmanago: Option<salesmanago::Options>,
+    /// The platforms, in the order of their ports.
+    pub platforms: Vec<Opener>,
 }
 
 impl Default for SandboxOptions {
     /// Nothing served, on free ports of 127.0.0.1.
     fn default() -> Self {
-        Self { address: IpAddr::V4(Ipv4Addr::LOCALHOST), port: 0, woocommerce: None, salesmanago: None }
+        Self { address: IpAddr::V4(Ipv4Addr::LOCALHOST), port: 0, platforms: Vec::new() }
+    }
+}
+
+impl SandboxOptions {
+    /// With one more platform, by its options.
+    #[must_use]
+    pub fn with<O: Opens>(mut self, options: O) -> Self {
+        self.platforms.push(Opener::new(options));
+        self
+    }
+}
+
+/// A platform that is not open yet.
+#[derive(Clone)]
+pub struct Opener(Arc<dyn Fn(String) -> Result<Opened> + Send + Sync>);
+
+/// A platform twice: as what every platform is, and as what it is itself.
+struct Opened {
+    platform: Arc<dyn Platform>,
+    itself: Box<dyn Any + Send + Sync>,
+}
+
+impl Opener {
+    /// The platform that these options open.
+    pub fn new<O: Opens>(options: O) -> Self {
+        Self(Arc::new(move |origin| {
+            let platform = Arc::new(options.clone().open(origin)?);
+            Ok(Opened { platform: Arc::clone(&platform) as Arc<dyn Platform>, itself: Box::new(platform) })
+        }))
+    }
+}
+
+impl std::fmt::Debug for Opener {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Opener")
     }
 }
 
 /// A running sandbox. Dropping it stops it, too, without waiting for calls in hand.
 pub struct Sandbox {
     platforms: Arc<Vec<Arc<dyn Platform>>>,
-    urls: Vec<(&'static str, String)>,
-    woocommerce: Option<Arc<WooCommerce>>,
-    salesmanago: Option<Arc<SalesManago>>,
+    selves: Vec<Box<dyn Any + Send + Sync>>,
+    urls: Vec<String>,
     faults: Arc<Faults>,
     requests: Arc<Requests>,
     stop: CancellationToken,
@@ -59,29 +91,18 @@ impl Sandbox {
     pub async fn start(options: SandboxOptions) -> Result<Self> {
         let mut listeners = Vec::new();
         let mut platforms: Vec<Arc<dyn Platform>> = Vec::new();
+        let mut selves = Vec::new();
         let mut urls = Vec::new();
-
-        let mut woocommerce = None;
-        if let Some(shop_options) = options.woocommerce {
+        for opener in options.platforms {
             let (listener, url) = listen(options.address, options.port, listeners.len()).await?;
-            let home = url.clone();
-            let shop = tokio::task::spawn_blocking(move || WooCommerce::open(shop_options, home))
+            let origin = url.clone();
+            let opened = tokio::task::spawn_blocking(move || (opener.0)(origin))
                 .await
-                .map_err(|error| Error::new(Kind::Internal, "opening the shop failed").because(error))??;
-            let shop = Arc::new(shop);
+                .map_err(|error| Error::new(Kind::Internal, "opening a platform failed").because(error))??;
             listeners.push(listener);
-            urls.push((shop.name(), url));
-            platforms.push(Arc::clone(&shop) as Arc<dyn Platform>);
-            woocommerce = Some(shop);
-        }
-        let mut salesmanago = None;
-        if let Some(account_options) = options.salesmanago {
-            let (listener, url) = listen(options.address, options.port, listeners.len()).await?;
-            let account = Arc::new(SalesManago::open(account_options)?);
-            listeners.push(listener);
-            urls.push((account.name(), url));
-            platforms.push(Arc::clone(&account) as Arc<dyn Platform>);
-            salesmanago = Some(account);
+            urls.push(url);
+            platforms.push(opened.platform);
+            selves.push(opened.itself);
         }
 
         let platforms = Arc::new(platforms);
@@ -92,6 +113,7 @@ impl Sandbox {
         for (listener, platform) in listeners.into_iter().zip(platforms.iter()) {
             let gate = Gate { platform: platform.name(), faults: Arc::clone(&faults), requests: Arc::clone(&requests) };
             let control = Control {
+                own: Arc::clone(platform),
                 platforms: Arc::clone(&platforms),
                 faults: Arc::clone(&faults),
                 requests: Arc::clone(&requests),
@@ -108,37 +130,37 @@ impl Sandbox {
                 let _ = server.await;
             }));
         }
-        Ok(Self { platforms, urls, woocommerce, salesmanago, faults, requests, stop, servers })
+        Ok(Self { platforms, selves, urls, faults, requests, stop, servers })
     }
 
-    /// The address of a platform, without a final slash, if it is served.
+    /// The address at which a platform is served, without a final slash, if it is served.
     pub fn url(&self, platform: &str) -> Option<&str> {
-        self.urls.iter().find(|(name, _)| *name == platform).map(|(_, url)| url.as_str())
+        self.platforms().find(|(served, _)| served.name() == platform).map(|(_, url)| url)
+    }
+
+    /// The address of a platform as `base_url` takes it: a shop's sub-folder is part of it. Empty where it is not served.
+    pub fn base_url(&self, platform: &str) -> String {
+        let served = self.platforms().find(|(served, _)| served.name() == platform);
+        served.map(|(served, url)| served.base_url(url)).unwrap_or_default()
     }
 
     /// Every platform served, with its address.
     pub fn platforms(&self) -> impl Iterator<Item = (&Arc<dyn Platform>, &str)> {
-        self.platforms.iter().zip(self.urls.iter().map(|(_, url)| url.as_str()))
+        self.platforms.iter().zip(self.urls.iter().map(String::as_str))
     }
 
-    /// The shop's address, sub-folder included: what `base_url` takes. Empty where no shop is served.
-    pub fn woocommerce_url(&self) -> String {
-        self.woocommerce.as_ref().map(|shop| shop.home().to_owned()).unwrap_or_default()
+    /// The environment that a pipeline's placeholders name: addresses and credentials of all platforms served.
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        self.platforms()
+            .flat_map(|(platform, url)| {
+                std::iter::once((platform.url_variable(), platform.base_url(url))).chain(platform.credentials())
+            })
+            .collect()
     }
 
-    /// The marketing platform's address. Empty where it is not served.
-    pub fn salesmanago_url(&self) -> String {
-        self.url("salesmanago").unwrap_or_default().to_owned()
-    }
-
-    /// The emulated shop, if one is served.
-    pub fn woocommerce(&self) -> Option<&Arc<WooCommerce>> {
-        self.woocommerce.as_ref()
-    }
-
-    /// The emulated marketing platform, if it is served.
-    pub fn salesmanago(&self) -> Option<&Arc<SalesManago>> {
-        self.salesmanago.as_ref()
+    /// The platform of a type, if it is served: the first one of several.
+    pub fn get<P: Platform>(&self) -> Option<&Arc<P>> {
+        self.selves.iter().find_map(|itself| itself.downcast_ref())
     }
 
     /// Arms a fault.

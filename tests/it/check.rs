@@ -27,11 +27,7 @@ target:
 ";
 
 async fn sandbox() -> Sandbox {
-    let options = SandboxOptions {
-        woocommerce: Some(woocommerce::Options::small()),
-        salesmanago: Some(salesmanago::Options::default()),
-        ..SandboxOptions::default()
-    };
+    let options = SandboxOptions::default().with(woocommerce::Options::small()).with(salesmanago::Options::default());
     Sandbox::start(options).await.unwrap()
 }
 

@@ -31,7 +31,7 @@ const TABLES: [(&str, Entity); 6] = [
 
 async fn sandbox() -> Sandbox {
     let options = ShopOptions { customers: 120, orders: 400, ..ShopOptions::small() };
-    Sandbox::start(SandboxOptions { woocommerce: Some(options), ..SandboxOptions::default() }).await.unwrap()
+    Sandbox::start(SandboxOptions::default().with(options)).await.unwrap()
 }
 
 fn connection(sandbox: &Sandbox) -> Connection {

@@ -18,7 +18,7 @@ impl Caller {
     async fn new(options: Options) -> Self {
         // Whoever comes first installs it; later tests find it there.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let served = SandboxOptions { salesmanago: Some(options.clone()), ..SandboxOptions::default() };
+        let served = SandboxOptions::default().with(options.clone());
         let sandbox = Sandbox::start(served).await.unwrap();
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         Self { sandbox, http, api_key: "my-own-text".into(), options }

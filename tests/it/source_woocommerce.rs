@@ -14,7 +14,7 @@ use wharf::{Kind, Result};
 async fn sandbox(change: impl FnOnce(&mut Options)) -> Sandbox {
     let mut options = Options { customers: 150, orders: 330, ..Options::small() };
     change(&mut options);
-    Sandbox::start(SandboxOptions { woocommerce: Some(options), ..SandboxOptions::default() }).await.unwrap()
+    Sandbox::start(SandboxOptions::default().with(options)).await.unwrap()
 }
 
 fn source(sandbox: &Sandbox, further: Value) -> Arc<dyn Source> {

@@ -43,7 +43,7 @@ struct Pair {
 
 impl Pair {
     async fn new(options: Options) -> Self {
-        let served = SandboxOptions { salesmanago: Some(options), ..SandboxOptions::default() };
+        let served = SandboxOptions::default().with(options);
         let sandbox = Sandbox::start(served).await.unwrap();
         let target = target_at(&sandbox.salesmanago_url(), credentials());
         Self { sandbox, target }

@@ -19,13 +19,22 @@ pub mod event;
 pub mod inspect;
 pub mod show;
 
-use super::Platform;
+use super::registry::{self, Opens, SandboxPlatform};
+use super::{Platform, Sandbox};
 use crate::Result;
 use account::Account;
 use axum::Router;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The row of the registry.
+pub const PLATFORM: SandboxPlatform = SandboxPlatform {
+    name: "salesmanago",
+    about: "a marketing account, empty at first",
+    wished: |wish| wish.opener("salesmanago", Options::default()),
+    settings: || registry::shown(&Options::default()),
+};
 
 /// How the emulated account behaves. Every field can be changed while it runs (`POST /_sandbox/salesmanago/settings`).
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -89,6 +98,26 @@ pub enum ShownEvents {
 
 /// The `apiKey` that [`Platform::credentials`] gives; the platform takes any.
 const API_KEY: &str = "sandbox-api-key";
+
+impl Opens for Options {
+    type Platform = SalesManago;
+
+    fn open(self, _origin: String) -> Result<SalesManago> {
+        SalesManago::open(self)
+    }
+}
+
+impl Sandbox {
+    /// The emulated SALESmanago, if it is served.
+    pub fn salesmanago(&self) -> Option<&Arc<SalesManago>> {
+        self.get()
+    }
+
+    /// Its address. Empty where it is not served.
+    pub fn salesmanago_url(&self) -> String {
+        self.base_url("salesmanago")
+    }
+}
 
 /// The emulated account.
 pub struct SalesManago {

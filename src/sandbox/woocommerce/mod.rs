@@ -35,7 +35,8 @@ pub use auth::{
 };
 pub use changes::Change;
 
-use super::Platform;
+use super::registry::{self, Opens, SandboxPlatform};
+use super::{Platform, Sandbox};
 use crate::Result;
 use answers::{Answer, WpError};
 use auth::{Asked, Auth, Caller};
@@ -46,6 +47,7 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::Response;
 use lists::List;
 use params::Params;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 pub use shop::Entity;
 use shop::Shop;
@@ -53,8 +55,30 @@ use site::Site;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
+/// The row of the registry.
+pub const PLATFORM: SandboxPlatform = SandboxPlatform {
+    name: "woocommerce",
+    about: "a shop with a generated stock",
+    wished: |wish| {
+        let usual = if wish.small { Options::small() } else { Options::default() };
+        let (customers, orders) = wish.size((usual.customers, usual.orders));
+        let options = Options {
+            customers,
+            orders,
+            seed: wish.seed,
+            now: wish.now,
+            zone: wish.zone.clone(),
+            load: wish.folder()?,
+            ..usual
+        };
+        wish.opener("woocommerce", options)
+    },
+    settings: || registry::shown(&Options::default()),
+};
+
 /// What the emulated shop is like.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Options {
     /// How many customers with an account (role `customer`); ignored where `load` is given.
     pub customers: u64,
@@ -95,6 +119,26 @@ impl Options {
     /// 300 customers and 700 orders: a taste in seconds.
     pub fn small() -> Self {
         Self { customers: 300, orders: 700, ..Self::default() }
+    }
+}
+
+impl Opens for Options {
+    type Platform = WooCommerce;
+
+    fn open(self, origin: String) -> Result<WooCommerce> {
+        WooCommerce::open(self, origin)
+    }
+}
+
+impl Sandbox {
+    /// The emulated WooCommerce, if it is served.
+    pub fn woocommerce(&self) -> Option<&Arc<WooCommerce>> {
+        self.get()
+    }
+
+    /// Its address, sub-folder included. Empty where it is not served.
+    pub fn woocommerce_url(&self) -> String {
+        self.base_url("woocommerce")
     }
 }
 
@@ -473,5 +517,9 @@ impl Platform for WooCommerce {
 
     fn url_variable(&self) -> &'static str {
         "WOO_URL"
+    }
+
+    fn base_url(&self, _url: &str) -> String {
+        self.site.home.clone()
     }
 }

@@ -32,9 +32,7 @@ pub fn case() -> TargetCase {
         start: || {
             async {
                 let account = Options { apply: Apply::AfterRequests(1), ..Options::default() };
-                Sandbox::start(SandboxOptions { salesmanago: Some(account), ..SandboxOptions::default() })
-                    .await
-                    .unwrap()
+                Sandbox::start(SandboxOptions::default().with(account)).await.unwrap()
             }
             .boxed()
         },

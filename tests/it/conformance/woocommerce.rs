@@ -14,7 +14,7 @@ pub fn case() -> SourceCase {
         start: || {
             async {
                 let shop = Options { customers: 20, orders: 120, ..Options::default() };
-                Sandbox::start(SandboxOptions { woocommerce: Some(shop), ..SandboxOptions::default() }).await.unwrap()
+                Sandbox::start(SandboxOptions::default().with(shop)).await.unwrap()
             }
             .boxed()
         },

@@ -19,7 +19,7 @@ struct Bench {
 impl Bench {
     async fn new(load: Value, account: Value) -> Self {
         let options = Options { apply: Apply::AfterRequests(1), ..Options::default() };
-        let served = SandboxOptions { salesmanago: Some(options), ..SandboxOptions::default() };
+        let served = SandboxOptions::default().with(options);
         let sandbox = Sandbox::start(served).await.unwrap();
         let platform = sandbox.salesmanago().unwrap();
         let mut target = json!({"account": "crm", "platform": "salesmanago", "base_url": sandbox.salesmanago_url()});

@@ -46,13 +46,8 @@ pub struct WholeWay {
 impl WholeWay {
     /// `keys` are further keys of the shop in the pipeline file, `rest` its further sections.
     pub async fn open(shop: woocommerce::Options, keys: &str, rest: &str) -> Self {
-        let sandbox = Sandbox::start(SandboxOptions {
-            woocommerce: Some(shop),
-            salesmanago: Some(salesmanago::Options::default()),
-            ..SandboxOptions::default()
-        })
-        .await
-        .unwrap();
+        let sandbox =
+            Sandbox::start(SandboxOptions::default().with(shop).with(salesmanago::Options::default())).await.unwrap();
         let mut variables = Variables::only([]);
         for (platform, url) in sandbox.platforms() {
             variables = variables.with(platform.url_variable(), url);

@@ -59,7 +59,7 @@ impl Shop {
     pub async fn open(options: Options) -> Self {
         // Whoever comes first installs it; later tests find it there.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let served = SandboxOptions { woocommerce: Some(options), ..SandboxOptions::default() };
+        let served = SandboxOptions::default().with(options);
         let sandbox = Sandbox::start(served).await.unwrap();
         Self { sandbox, http: reqwest::Client::builder().no_proxy().build().unwrap() }
     }

@@ -142,8 +142,7 @@ impl World {
             ..woocommerce::Options::default()
         };
         let account = salesmanago::Options { apply: Apply::AfterRequests(1), ..salesmanago::Options::default() };
-        let served =
-            SandboxOptions { woocommerce: Some(shop), salesmanago: Some(account), ..SandboxOptions::default() };
+        let served = SandboxOptions::default().with(shop).with(account);
         let sandbox = Sandbox::start(served).await.unwrap();
         let folder = tempfile::Builder::new().prefix("wharf-world-").tempdir().unwrap();
         let mut world = Self {
