@@ -21,6 +21,7 @@ pub mod error;
 pub mod failpoint;
 pub mod http;
 pub mod json;
+pub mod memory;
 pub mod printer;
 pub mod progress;
 pub mod sandbox;

@@ -10,6 +10,7 @@ use wharf::error::Exit;
 use wharf::progress::Progress;
 
 fn main() -> ExitCode {
+    wharf::memory::stay_small();
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let cli = match commands::parse(&arguments) {
         Ok(cli) => cli,
