@@ -1,4 +1,5 @@
-//! A whole first run, stage by stage, with its peak of memory at full size and at a tenth; then runs with 1 % changed.
+//! A whole first run, stage by stage, with its peak of memory at full size and at a tenth; then runs with 1 % changed, as
+//! they follow one another on a day: the archive takes its snapshot in the first and in an archive of its own at the end.
 
 use crate::Options;
 use crate::compare::{at_most, figure};
@@ -30,6 +31,8 @@ pub async fn measure(world: &World, options: &Options) -> Result<()> {
         }
     }
     at_most(&format!("run {RUNS} with 1 % changed"), "s", last, "the first", large.seconds, 0.03);
+    let archived = large.shop.wharf(&["--quiet", "archive", "{}"]).await?;
+    println!("a snapshot after that: {} s, {} MB", figure(archived.seconds), figure(archived.peak));
     world.drop_database(&large.shop.database).await
 }
 
@@ -41,7 +44,7 @@ struct First<'a> {
 
 async fn first<'a>(world: &'a World, options: &Options, orders: u64, customers: u64) -> Result<First<'a>> {
     let to = world.folder().join(format!("whole-{orders}"));
-    let more = format!("contacts:\n  consent: all\narchive: {{to: {}, every: run}}\n", to.display());
+    let more = format!("contacts:\n  consent: all\narchive: {{to: {}, every: day}}\n", to.display());
     let shop = Shop::start(world, options, orders, customers, &more).await?;
     let ran = shop.wharf(&["--quiet", "run", "{}"]).await?;
     println!(

@@ -167,5 +167,15 @@ create temp table affected_contacts (contact_id uuid primary key) on commit drop
 create temp table incoming_contact_tags (like canonical.contact_tags) on commit drop;
 create temp table affected_contact_tags (contact_id uuid primary key) on commit drop;
 
+-- What this run has changed so far (run_changes.sql).
+create temp table run_changes (
+    seq bigint not null,
+    entity text not null,
+    key text not null,
+    contact_id uuid,
+    op text not null,
+    old jsonb
+) on commit drop;
+
 analyze changed_customers, changed_subscribers, changed_orders, changed_refunds, changed_products, changed_variations,
     changed_categories;

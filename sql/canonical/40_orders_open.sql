@@ -3,8 +3,8 @@
 insert into changed_orders (source_key)
 with moved_accounts as (
     select split_part(substr(c.key, length(m.connection) + 2), ':', 2) as account_key
-    from canonical.changes c
-    join mapping m on c.run_id = m.run_id
+    from run_changes c
+    cross join mapping m
     where
         c.entity = 'contact_sources'
         and left(c.key, length(m.connection) + 9) = m.connection || ':account:'
@@ -12,8 +12,8 @@ with moved_accounts as (
 ),
 shown_otherwise as (
     select substr(c.key, length(m.connection) + 2) as product_key
-    from canonical.changes c
-    join mapping m on c.run_id = m.run_id
+    from run_changes c
+    cross join mapping m
     where
         c.entity = 'products'
         and left(c.key, length(m.connection) + 1) = m.connection || ':'

@@ -1,15 +1,13 @@
 -- Contacts: for each field the newest value that any source gives; for consent the latest explicit statement.
 -- Affected are those whose sources changed in this run, on the old side and on the new.
 insert into affected_contacts (contact_id)
-select c.contact_id
-from canonical.changes c
-join mapping m using (run_id)
-where c.entity = 'contact_sources'
+select contact_id
+from run_changes
+where entity = 'contact_sources'
 union
-select (c.old ->> 'contact_id')::uuid
-from canonical.changes c
-join mapping m using (run_id)
-where c.entity = 'contact_sources' and c.old ? 'contact_id';
+select (old ->> 'contact_id')::uuid
+from run_changes
+where entity = 'contact_sources' and old ? 'contact_id';
 
 analyze affected_contacts;
 
@@ -111,8 +109,8 @@ select distinct on (gone.contact_id)
     c.contact_id,
     gone.email,
     m.run_id
-from canonical.changes c
-join mapping m using (run_id)
+from run_changes c
+cross join mapping m
 join canonical.contacts gone on gone.contact_id = (c.old ->> 'contact_id')::uuid
 where
     c.entity = 'contact_sources'

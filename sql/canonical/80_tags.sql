@@ -2,11 +2,10 @@
 -- pipeline file gives everybody. Affected are the contacts of changed sources, orders and lines, and the buyers of
 -- products whose categories, or the names and places of whose categories, changed.
 insert into affected_contact_tags (contact_id)
-with feed as materialized (
-    select c.entity, c.op, c.key, c.contact_id, c.old
-    from canonical.changes c
-    join mapping m using (run_id)
-    where c.entity in ('contact_sources', 'orders', 'order_items', 'product_categories', 'categories')
+with feed as (
+    select entity, op, key, contact_id, old
+    from run_changes
+    where entity in ('contact_sources', 'orders', 'order_items', 'product_categories', 'categories')
 ),
 renamed_categories as (
     select substr(f.key, length(m.connection) + 2) as category_key
@@ -41,7 +40,8 @@ insert into affected_contact_tags (contact_id)
 select distinct s.contact_id
 from canonical.contact_sources s
 join mapping m using (connection)
-where m.tags_changed
+-- As a sub-select it is asked once, before any row is read.
+where (select tags_changed from mapping)
 on conflict do nothing;
 
 analyze affected_contact_tags;
@@ -96,7 +96,7 @@ bought_in as (
     join canonical.product_categories pc on pc.connection = b.connection and pc.product_key = b.product_key
     group by b.contact_id, b.connection, pc.category_key
 ),
-levels as (
+levels as materialized (
     -- Targets separate tags by commas: a name may not hold one.
     select c.connection, c.source_key as category_key, canonical.as_text(replace(level, ',', '')) as tag
     from canonical.categories c, unnest(c.path) as level

@@ -33,6 +33,7 @@ const STEPS: &[Step] = &[
     Step::Map("subscribers"),
     Step::Canonical("30_accounts"),
     Step::Canonical("sources"),
+    Step::ReadFeed,
     Step::Canonical("40_orders_open"),
     // Again, for the orders that the step before has added.
     Step::Map("consents"),
@@ -43,7 +44,9 @@ const STEPS: &[Step] = &[
     Step::Canonical("sources"),
     Step::Canonical("60_orders"),
     Step::Map("problems"),
+    Step::ReadFeed,
     Step::Canonical("70_contacts"),
+    Step::ReadFeed,
     Step::Canonical("80_tags"),
     Step::Canonical("90_close"),
 ];
@@ -52,6 +55,8 @@ const STEPS: &[Step] = &[
 enum Step {
     Map(&'static str),
     Canonical(&'static str),
+    /// Brings `pg_temp.run_changes` up to date, for the step after it.
+    ReadFeed,
 }
 
 /// What a transform did to one entity.
@@ -149,13 +154,22 @@ async fn transform(ctx: &Context, lease: &Lease, run_id: i64, connection: &str, 
             return Err(Error::new(Kind::Interrupted, "stopped before it was complete; nothing of it was written")
                 .hint("run the command again; it starts from the same staging rows"));
         }
-        let path = match step {
-            Step::Map(name) => format!("map/{platform}/{name}.sql"),
-            Step::Canonical(name) => format!("canonical/{name}.sql"),
-        };
-        if matches!(step, Step::Canonical(_)) || sql::exists(&path) {
-            run_file(&transaction, &path).await?;
-            failpoint::reach(Point::TransformAfterStep)?;
+        match step {
+            Step::Map(name) => {
+                let path = format!("map/{platform}/{name}.sql");
+                if sql::exists(&path) {
+                    run_file(&transaction, &path).await?;
+                    failpoint::reach(Point::TransformAfterStep)?;
+                }
+            }
+            Step::Canonical(name) => {
+                run_file(&transaction, &format!("canonical/{name}.sql")).await?;
+                failpoint::reach(Point::TransformAfterStep)?;
+            }
+            Step::ReadFeed => {
+                transaction.execute(sql::file("canonical/run_changes.sql")?, &[&run_id]).await?;
+                transaction.batch_execute("analyze run_changes").await?;
+            }
         }
         meter.advance(1);
     }
@@ -208,6 +222,7 @@ async fn open(
         return Err(Error::new(Kind::Command, "nothing has been extracted from it yet")
             .hint("run `wharf extract` on the pipeline first"));
     };
+    transaction.batch_execute("analyze mapping").await?;
     let everything: bool = row.get(1);
     let work: bool = everything || transaction.query_one(sql::file("canonical/any_change.sql")?, &[]).await?.get(0);
     Ok(work.then(|| row.get(0)))
