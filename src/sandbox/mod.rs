@@ -25,12 +25,15 @@
 
 pub mod control;
 pub mod faults;
+pub mod idosell;
 mod line;
+pub mod php;
 pub mod registry;
 pub mod requests;
 pub mod salesmanago;
 mod server;
 pub mod stock;
+pub mod table;
 pub mod woocommerce;
 
 pub use faults::{Fault, FaultKind};

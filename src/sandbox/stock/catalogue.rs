@@ -77,8 +77,10 @@ pub struct Variation {
 pub struct Catalogue {
     /// All categories, by id.
     pub categories: Vec<Category>,
-    /// All products, by id.
+    /// All products that orders are made of, by id.
     pub products: Vec<Product>,
+    seed: u64,
+    leaves: Vec<u64>,
 }
 
 /// Root, sub-categories, their sub-categories. Two of one name, names with what breaks careless readers.
@@ -162,13 +164,28 @@ impl Catalogue {
         let categories = categories();
         let leaves: Vec<u64> = leaves(&categories);
         let products = (0..PRODUCTS).map(|index| product(seed, index, &leaves, &categories)).collect();
-        Self { categories, products }
+        Self { categories, products, seed, leaves }
+    }
+
+    /// The product at a position, also beyond those that orders are made of: for catalogues of any length.
+    pub fn product_at(&self, index: u64) -> Product {
+        product(self.seed, index, &self.leaves, &self.categories)
+    }
+
+    /// The position of the product with this id, if one can have it.
+    pub fn product_index(id: u64) -> Option<u64> {
+        let offset = id.checked_sub(FIRST_PRODUCT)?;
+        offset.is_multiple_of(PRODUCT_STEP).then_some(offset / PRODUCT_STEP)
+    }
+
+    /// The id of the product at a position.
+    pub fn product_id(index: u64) -> u64 {
+        FIRST_PRODUCT + index * PRODUCT_STEP
     }
 
     /// The product with this id.
     pub fn product(&self, id: u64) -> Option<&Product> {
-        let index = id.checked_sub(FIRST_PRODUCT)? / PRODUCT_STEP;
-        self.products.get(usize::try_from(index).ok()?).filter(|product| product.id == id)
+        self.products.get(usize::try_from(Self::product_index(id)?).ok()?)
     }
 }
 
@@ -203,7 +220,7 @@ fn leaves(categories: &[Category]) -> Vec<u64> {
 
 fn product(seed: u64, index: u64, leaves: &[u64], categories: &[Category]) -> Product {
     let mut chance = Chance::new(seed, Subject::Product, index);
-    let id = FIRST_PRODUCT + index * PRODUCT_STEP;
+    let id = Catalogue::product_id(index);
     let name = format!("{} {} {}", chance.pick(&THINGS), chance.pick(&KINDS), index + 1);
     // From one to several hundred euro, most of it cheap.
     let regular_price = 199 + (chance.unit().powi(3) * 60_000.0) as i64;

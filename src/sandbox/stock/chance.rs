@@ -60,6 +60,8 @@ pub enum Subject {
     Refund,
     Product,
     Change,
+    /// What one platform alone adds.
+    Own,
 }
 
 /// The finisher of splitmix64.

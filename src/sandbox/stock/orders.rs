@@ -291,6 +291,11 @@ impl Stock {
         (chosen, !is_guest && chosen.is_some())
     }
 
+    /// Whether the buyer of the order at a position did not log in; cheaper than to know who it was.
+    pub fn is_by_guest(&self, index: u64) -> bool {
+        Chance::new(self.seed, Subject::Buyer, index).per_mille(250)
+    }
+
     /// The id of the account that placed the order at a position, 0 for a guest.
     pub fn order_customer(&self, index: u64) -> u64 {
         match self.buyer(index) {

@@ -1,6 +1,6 @@
 //! Answers in WordPress' shape: JSON with its headers, errors with their codes. May use nothing of the shop's state.
 
-use super::json::to_bytes;
+use crate::sandbox::php::to_bytes;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};

@@ -5,6 +5,7 @@ use super::shop::{Entity, Shop, merge, set_date};
 use super::site::Site;
 use super::writes::{self, stamp_status};
 use crate::sandbox::stock::chance::{Chance, Subject};
+use crate::sandbox::table::{Filter, OrderBy};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
@@ -205,13 +206,7 @@ fn delete_customers(
 }
 
 fn rename_category(shop: &mut Shop, site: &Site, chance: &mut Chance) -> Option<Change> {
-    let ids = shop.table(Entity::Categories).select(
-        super::table::OrderBy::Id,
-        false,
-        &super::table::Filter::default(),
-        0,
-        usize::MAX,
-    );
+    let ids = shop.table(Entity::Categories).select(OrderBy::Id, false, &Filter::default(), 0, usize::MAX);
     let id = *ids.ids.get(chance.position(ids.ids.len().max(1)))?;
     let old = shop.read(Entity::Categories, id)?["name"].clone();
     let name = format!("{} – nowość", old.as_str().unwrap_or_default());

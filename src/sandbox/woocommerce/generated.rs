@@ -3,8 +3,8 @@
 
 use super::rows::{self, Stamps};
 use super::site::Site;
-use super::table::{Base, Head};
 use crate::sandbox::stock::{DAY, Stock};
+use crate::sandbox::table::{Base, Head};
 use std::sync::Arc;
 
 /// The stock and where it is sold.
@@ -31,6 +31,7 @@ impl Base for Users {
             id: stock.user_id(index),
             created: stock.registered(index),
             modified: stock.user_modified(index).unwrap_or_default(),
+            settled: 0,
         }
     }
 
@@ -80,7 +81,12 @@ impl Base for Orders {
     fn head(&self, position: usize) -> Head {
         let index = position as u64;
         let stock = &self.0.stock;
-        Head { id: stock.order_id(index), created: stock.placed(index), modified: stock.order_modified(index) }
+        Head {
+            id: stock.order_id(index),
+            created: stock.placed(index),
+            modified: stock.order_modified(index),
+            settled: 0,
+        }
     }
 
     fn find(&self, id: u64) -> Option<usize> {
@@ -122,7 +128,7 @@ impl Base for Refunds {
     fn head(&self, position: usize) -> Head {
         let index = position as u64;
         let created = self.0.stock.refunded(index);
-        Head { id: self.0.stock.refund_id(index), created, modified: created }
+        Head { id: self.0.stock.refund_id(index), created, modified: created, settled: 0 }
     }
 
     fn find(&self, id: u64) -> Option<usize> {
@@ -180,7 +186,7 @@ impl Base for Products {
     fn head(&self, position: usize) -> Head {
         let stamps = self.stamps(position);
         let id = self.0.stock.catalogue.products[position].id;
-        Head { id, created: stamps.created, modified: stamps.modified }
+        Head { id, created: stamps.created, modified: stamps.modified, settled: 0 }
     }
 
     fn find(&self, id: u64) -> Option<usize> {
@@ -240,7 +246,7 @@ impl Base for Variations {
         let (product, place) = self.places[position];
         let stamps = self.stamps(position);
         let id = self.generated.stock.catalogue.products[product].variations[place].id;
-        Head { id, created: stamps.created, modified: stamps.modified }
+        Head { id, created: stamps.created, modified: stamps.modified, settled: 0 }
     }
 
     fn find(&self, id: u64) -> Option<usize> {
@@ -281,7 +287,7 @@ impl Base for Categories {
     }
 
     fn head(&self, position: usize) -> Head {
-        Head { id: self.0.stock.catalogue.categories[position].id, created: 0, modified: 0 }
+        Head { id: self.0.stock.catalogue.categories[position].id, created: 0, modified: 0, settled: 0 }
     }
 
     fn find(&self, id: u64) -> Option<usize> {

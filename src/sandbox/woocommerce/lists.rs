@@ -1,11 +1,11 @@
 //! Lists: parameters, pages, headers, and the quirks of each list (sheet, section 4). May use the shop's state.
 
 use super::answers::{Answer, WpError};
-use super::json::to_bytes;
 use super::params::{Params, Refusals, trim_fields};
 use super::shop::{Entity, Shop};
 use super::site::Site;
-use super::table::{Bounds, Filter, OrderBy};
+use crate::sandbox::php::to_bytes;
+use crate::sandbox::table::{Bounds, Filter, OrderBy};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
@@ -260,6 +260,7 @@ pub fn answer(asked: &Asked, params: &Params, path: &str, shop: &Shop, site: &Si
         without: asked.exclude.clone(),
         owners: asked.owners.clone(),
         row: looks_inside.then_some(&accepts as &dyn Fn(&Value) -> bool),
+        ..Filter::default()
     };
     let per_page = usize::try_from(asked.per_page).unwrap_or(10);
     let page = usize::try_from(asked.page).unwrap_or(1);

@@ -5,7 +5,7 @@
 //! filtered by. The same id twice: the later line counts.
 
 use super::site::parse_gmt;
-use super::table::{Base, Head};
+use crate::sandbox::table::{Base, Head};
 use crate::{Error, Kind, Result};
 use serde::Deserialize;
 use std::collections::HashMap;
@@ -118,7 +118,7 @@ impl Loaded {
         };
         let parent = fields.parent_id.filter(|parent| *parent != 0).or(fields.parent);
         Ok(Place {
-            head: Head { id: fields.id, created, modified },
+            head: Head { id: fields.id, created, modified, settled: 0 },
             offset,
             length: text.len() as u32,
             class: class as u16,

@@ -8,7 +8,7 @@
 //! | [`lists`] | lists: pages, bounds in time, headers |
 //! | [`writes`] | single writes and batches, and what they touch |
 //! | [`changes`] | what the shop goes through by itself |
-//! | [`shop`], [`table`] | the state: lists with an overlay of changes |
+//! | [`shop`] | the state: lists with an overlay of changes |
 //! | [`generated`], [`rows`] | the generated stock in WooCommerce's shape |
 //! | [`loaded`] | a shop from files |
 //!
@@ -19,14 +19,12 @@ pub mod answers;
 pub mod auth;
 pub mod changes;
 pub mod generated;
-pub mod json;
 pub mod lists;
 pub mod loaded;
 pub mod params;
 pub mod rows;
 pub mod shop;
 pub mod site;
-pub mod table;
 pub mod writes;
 
 pub use auth::{
@@ -38,6 +36,7 @@ pub use changes::Change;
 use super::registry::{self, Opens, SandboxPlatform};
 use super::{Platform, Sandbox};
 use crate::Result;
+use crate::sandbox::table::{Filter, OrderBy};
 use answers::{Answer, WpError};
 use auth::{Asked, Auth, Caller};
 use axum::Router;
@@ -193,7 +192,7 @@ impl WooCommerce {
     /// Every row of a list as the shop has it now, trash included, by id; what is no JSON is left out.
     pub fn rows(&self, entity: Entity) -> Vec<Value> {
         let shop = self.shop.read().unwrap_or_else(PoisonError::into_inner);
-        let all = shop.table(entity).select(table::OrderBy::Id, false, &table::Filter::default(), 0, usize::MAX);
+        let all = shop.table(entity).select(OrderBy::Id, false, &Filter::default(), 0, usize::MAX);
         all.rows.iter().filter_map(|row| serde_json::from_slice(row).ok()).collect()
     }
 

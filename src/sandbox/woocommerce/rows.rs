@@ -1,8 +1,8 @@
 //! The stock's rows in WooCommerce's shape, every field of it (sheet, section 4 and its samples). May use the stock and the
 //! site's settings.
 
-use super::json::{Object, object};
 use super::site::Site;
+use crate::sandbox::php::{Object, object};
 use crate::sandbox::stock::catalogue::{Catalogue, Category, Product, Variation};
 use crate::sandbox::stock::orders::{Line, Order, Refund, Status};
 use crate::sandbox::stock::people::{Currency, Person};

@@ -2,12 +2,12 @@
 
 use super::Options;
 use super::generated::{Categories, Generated, Orders, Products, Refunds, Users, Variations};
-use super::json::to_bytes;
 use super::loaded::Loaded;
 use super::site::{Site, parse_gmt};
-use super::table::{Base, Head, Row, Table};
 use crate::Result;
+use crate::sandbox::php::to_bytes;
 use crate::sandbox::stock::Stock;
+use crate::sandbox::table::{Base, Filter, Head, OrderBy, Row, Table};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::time::Instant;
@@ -191,7 +191,7 @@ impl Shop {
         };
         let class = if entity == Entity::Refunds { "completed".to_owned() } else { class };
         self.table_mut(entity).put(Row {
-            head: Head { id, created, modified },
+            head: Head { id, created, modified, settled: 0 },
             class,
             owner: owner.unwrap_or_default(),
             json: to_bytes(&row),
@@ -201,7 +201,7 @@ impl Shop {
     /// Puts a row in as it is, JSON or not.
     pub fn save_raw(&mut self, entity: Entity, id: u64, class: String, text: String) {
         let now = self.now();
-        let head = Head { id, created: now, modified: now };
+        let head = Head { id, created: now, modified: now, settled: 0 };
         self.table_mut(entity).put(Row { head, class, owner: 0, json: text.into_bytes() });
     }
 
@@ -232,8 +232,8 @@ impl Shop {
         if customers.is_empty() {
             return Vec::new();
         }
-        let filter = super::table::Filter { owners: Some(customers.to_vec()), ..Default::default() };
-        self.table(Entity::Orders).select(super::table::OrderBy::Id, false, &filter, 0, usize::MAX).ids
+        let filter = Filter { owners: Some(customers.to_vec()), ..Default::default() };
+        self.table(Entity::Orders).select(OrderBy::Id, false, &filter, 0, usize::MAX).ids
     }
 
     /// Renames a category; the products in it show the new name but are not touched.
@@ -245,9 +245,8 @@ impl Shop {
             let categories = product.get("categories").and_then(Value::as_array);
             categories.is_some_and(|categories| categories.iter().any(|category| category["id"] == json!(id)))
         };
-        let filter = super::table::Filter { row: Some(&in_category), ..Default::default() };
-        let products =
-            self.table(Entity::Products).select(super::table::OrderBy::Id, false, &filter, 0, usize::MAX).ids;
+        let filter = Filter { row: Some(&in_category), ..Default::default() };
+        let products = self.table(Entity::Products).select(OrderBy::Id, false, &filter, 0, usize::MAX).ids;
         for product in products {
             let Some(mut product_row) = self.read(Entity::Products, product) else { continue };
             if let Some(categories) = product_row.get_mut("categories").and_then(Value::as_array_mut) {

@@ -6,6 +6,7 @@ use super::lists::ORDER_STATUSES;
 use super::params::{Params, Refusals, spoken_list};
 use super::shop::{Entity, Shop, merge, set_date};
 use super::site::Site;
+use crate::sandbox::table::{Filter, OrderBy};
 use serde_json::{Map, Value, json};
 
 /// The statuses that an order can be given.
@@ -150,8 +151,8 @@ pub fn delete(shop: &mut Shop, site: &Site, entity: Entity, id: u64, force: bool
         }
         Entity::Orders => {
             shop.table_mut(entity).remove(id);
-            let filter = super::table::Filter { owners: Some(vec![id]), ..Default::default() };
-            let refunds = shop.table(Entity::Refunds).select(super::table::OrderBy::Id, false, &filter, 0, usize::MAX);
+            let filter = Filter { owners: Some(vec![id]), ..Default::default() };
+            let refunds = shop.table(Entity::Refunds).select(OrderBy::Id, false, &filter, 0, usize::MAX);
             for refund in refunds.ids {
                 shop.table_mut(Entity::Refunds).remove(refund);
             }

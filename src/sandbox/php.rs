@@ -1,5 +1,5 @@
-//! Writes JSON as PHP does: `/` as `\/`, everything outside ASCII as `\uXXXX`. Rows are written straight into the answer,
-//! because a page of a hundred orders must take a few milliseconds. May use nothing of the shop.
+//! Writes JSON as shops in PHP do: `/` as `\/`, everything outside ASCII as `\uXXXX`. Rows are written straight into the answer,
+//! because a page of a hundred orders must take a few milliseconds. May use nothing of a shop.
 
 use serde_json::Value;
 use serde_json::ser::Formatter;

@@ -1,4 +1,4 @@
-//! One list of the shop: a base that is never changed (generated, or in files) with changed rows over it.
+//! One list of an emulated shop: a base that is never changed (generated, or in files) with changed rows over it.
 //!
 //! The model: a base row that is changed or deleted is struck out of the base and, if it lives on, kept whole in the
 //! overlay. A page is found by counting, not by walking: the base keeps one byte per row (its class: status or role) with
@@ -18,6 +18,8 @@ pub struct Head {
     pub created: i64,
     /// When it was last changed (UTC seconds); 0: never.
     pub modified: i64,
+    /// When it was last paid for (UTC seconds), where lists can be asked for that; else 0.
+    pub settled: i64,
 }
 
 /// Rows that never change.
@@ -36,7 +38,7 @@ pub trait Base: Send + Sync {
     fn owned(&self, owner: u64) -> Option<Vec<usize>>;
     /// Writes the row's JSON.
     fn write(&self, position: usize, out: &mut Vec<u8>);
-    /// Whether times of creation and change grow with the position.
+    /// Whether the times of a row's head grow with the position.
     fn is_in_step(&self) -> bool;
     /// A text field of a row, where it is cheaper to know than the whole row.
     fn text(&self, _position: usize, _field: &str) -> Option<String> {
@@ -81,6 +83,10 @@ pub struct Filter<'a> {
     pub created: Bounds,
     /// Only what was changed between these bounds, both excluded.
     pub modified: Bounds,
+    /// Only what was paid for between these bounds, both excluded.
+    pub settled: Bounds,
+    /// Only rows whose times this accepts, where bounds cannot say it.
+    pub head: Option<&'a dyn Fn(&Head) -> bool>,
     /// Only these ids.
     pub ids: Option<Vec<u64>>,
     /// None of these ids.
@@ -235,6 +241,16 @@ impl Table {
     /// The id of the row at a position of the base, if it was not changed.
     pub fn untouched(&self, position: usize) -> Option<u64> {
         (*self.classes.get(position)? != STRUCK).then(|| self.base.head(position).id)
+    }
+
+    /// The owner of the row at a position of the base.
+    pub fn owner_at(&self, position: usize) -> u64 {
+        self.base.owner(position)
+    }
+
+    /// The rows that were changed or came, by id.
+    pub fn changed(&self) -> impl Iterator<Item = &Row> {
+        self.overlay.values()
     }
 
     /// The class of the row with this id.
@@ -392,8 +408,9 @@ impl Table {
             OrderBy::Created | OrderBy::Modified => !self.base.is_in_step(),
             OrderBy::Field(_) => true,
         };
-        let is_ranged = !filter.created.is_open() || !filter.modified.is_open();
-        let is_plain = filter.owners.is_none() && filter.row.is_none() && filter.without.is_empty();
+        let is_ranged = !filter.created.is_open() || !filter.modified.is_open() || !filter.settled.is_open();
+        let is_plain =
+            filter.owners.is_none() && filter.row.is_none() && filter.head.is_none() && filter.without.is_empty();
         if !has_own_order && is_plain && (!is_ranged || self.base.is_in_step()) {
             let (from, until) = self.range(filter);
             return View::Counted { from, until, wanted: wanted.to_vec() };
@@ -430,8 +447,11 @@ impl Table {
         let mut from = 0;
         let mut until = self.base.rows();
         type Time = fn(Head) -> i64;
-        let times: [(Bounds, Time); 2] =
-            [(filter.created, |head| head.created), (filter.modified, |head| head.modified)];
+        let times: [(Bounds, Time); 3] = [
+            (filter.created, |head| head.created),
+            (filter.modified, |head| head.modified),
+            (filter.settled, |head| head.settled),
+        ];
         for (bounds, time) in times {
             if let Some(after) = bounds.after {
                 from = from.max(self.first_position(|head| time(head) > after));
@@ -470,6 +490,8 @@ impl Table {
         let head = self.base.head(position);
         if !filter.created.holds(head.created)
             || !filter.modified.holds(head.modified)
+            || !filter.settled.holds(head.settled)
+            || filter.head.is_some_and(|accepts| !accepts(&head))
             || filter.without.contains(&head.id)
         {
             return false;
@@ -611,6 +633,8 @@ fn row_passes(row: &Row, filter: &Filter<'_>) -> bool {
         && filter.owners.as_ref().is_none_or(|owners| owners.contains(&row.owner))
         && filter.created.holds(row.head.created)
         && filter.modified.holds(row.head.modified)
+        && filter.settled.holds(row.head.settled)
+        && filter.head.is_none_or(|accepts| accepts(&row.head))
         && !filter.without.contains(&row.head.id)
         && filter.row.is_none_or(|accepts| serde_json::from_slice(&row.json).is_ok_and(|row: Value| accepts(&row)))
 }
@@ -650,7 +674,7 @@ mod tests {
         fn head(&self, position: usize) -> Head {
             let id = (position as u64 + 1) * 10;
             let modified = if self.in_step { id as i64 } else { (id as i64 * 7919) % 1000 };
-            Head { id, created: id as i64, modified }
+            Head { id, created: id as i64, modified, settled: 0 }
         }
         fn find(&self, id: u64) -> Option<usize> {
             let position = (id / 10) as usize;
@@ -705,7 +729,7 @@ mod tests {
                     continue;
                 }
                 let class = if kind == 1 { "live" } else { "trash" };
-                let head = Head { id: id * 10, created: id as i64 * 10, modified };
+                let head = Head { id: id * 10, created: id as i64 * 10, modified, settled: 0 };
                 table.put(Row { head, class: class.to_owned(), owner: id % 5, json: Vec::new() });
             }
             let filter = Filter {
