@@ -20,7 +20,8 @@ impl Load<'_> {
     /// Of rendered events those that can be sent, in their order; what cannot is settled or left.
     pub(super) async fn sort_events(&self, rendered: Vec<Rendered>) -> Result<Vec<Rendered>> {
         let to_send = self.settle_unsent(Object::Order, rendered).await?;
-        let mut to_send = self.with_contact_there(to_send).await?;
+        let to_send = self.with_contact_there(to_send).await?;
+        let mut to_send = self.not_sent_before_restore(to_send).await?;
         if failpoint::is_planted(Bug::NewestFirst) {
             to_send.reverse();
         }

@@ -112,7 +112,12 @@ impl Load<'_> {
     }
 
     /// Sorts records by what the target says of them; the count is of those that may still appear.
-    async fn look(&self, operation: &Operation, records: Vec<OpenRecord>, is_final: bool) -> Result<(Findings, usize)> {
+    pub(super) async fn look(
+        &self,
+        operation: &Operation,
+        records: Vec<OpenRecord>,
+        is_final: bool,
+    ) -> Result<(Findings, usize)> {
         if failpoint::is_planted(Bug::ResendUnknown) {
             return Ok((Findings { absent: records, ..Findings::default() }, 0));
         }

@@ -28,6 +28,7 @@ mod look_up;
 pub mod pace;
 mod pass;
 mod planned;
+mod restored;
 mod send;
 pub mod settings;
 pub mod tally;
@@ -197,6 +198,7 @@ pub async fn load_as(
         gate: Gate::new(pipeline.load.window.clone(), context.stop.clone(), context.run.now()),
         patience,
         is_planned: options.plan.is_some(),
+        is_restored: restored::is_restored(&context.db).await?,
         first_load: AtomicBool::new(false),
         has_more: AtomicBool::new(false),
         wait_until: Mutex::new(Instant::now() + patience.appear),
@@ -253,6 +255,8 @@ struct Load<'a> {
     patience: Patience,
     /// Whether it keeps to a saved plan.
     is_planned: bool,
+    /// Whether events may have been sent that the ledger does not know.
+    is_restored: bool,
     first_load: AtomicBool,
     /// Whether a look-up has made something pending again that was done with.
     has_more: AtomicBool,

@@ -99,7 +99,7 @@ async fn a_restored_database_is_the_same_sends_nothing_and_then_exactly_what_cha
     assert!(report.entities.iter().any(|entity| entity.entity == "delivery.ledger" && entity.rows > 0), "{report}");
 
     // The settings of a restored database name it as one.
-    execute(&restored.db, "delete from ops.settings where name = 'restored'").await;
+    execute(&restored.db, "delete from ops.settings where name like 'restored%'").await;
     let schemas = "staging canonical delivery ops";
     assert_eq!(hashes(&restored.db, schemas, &NOT_RESTORED).await, hashes(&way.test.db, schemas, &NOT_RESTORED).await);
     // Every canonical row is what staging and what cannot be told again give.
@@ -131,6 +131,48 @@ async fn a_restored_database_is_the_same_sends_nothing_and_then_exactly_what_cha
         without_times(hashes(&restored.db, "canonical", &besides).await),
         without_times(hashes(&way.test.db, "canonical", &besides).await)
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_sent_after_the_snapshot_is_not_sent_again_by_the_restored_database() {
+    let folder = Folder::new();
+    let mut way = shop_with_history().await;
+    archive_now(&way.test.db, &folder).await;
+    way.sandbox.woocommerce().unwrap().change_about(0.3, 3);
+    let (_, after) = way.run().await;
+    assert!(after.tally.sent.get("purchase").is_some_and(|sent| *sent > 0), "{:?}", after.tally);
+    let events = events_at(&way);
+
+    let restored = support::database().await;
+    restore(&restored.db, &folder, None, Mode::Exact).await.unwrap();
+    way.test = restored;
+    let (_, again) = way.run().await;
+    assert_eq!(again.tally.sent.get("purchase"), None, "{:?}", again.tally);
+    assert_eq!(events_at(&way), events);
+    let open = "select count(*) from delivery.ledger where state <> 'acknowledged'";
+    assert_eq!(number(&way.test.db, open).await, 0);
+    assert_eq!(number(&way.test.db, "select count(*) from delivery.pending where object = 'order'").await, 0);
+
+    // What the target has not seen goes, old orders and new ones alike, each once.
+    way.sandbox.woocommerce().unwrap().change_about(0.3, 4);
+    let (_, new) = way.run().await;
+    assert!(new.tally.sent.get("purchase").is_some_and(|sent| *sent > 0), "{:?}", new.tally);
+    let now = events_at(&way);
+    assert!(now.len() > events.len());
+    assert!(now.windows(2).all(|pair| pair[0] != pair[1]), "an event arrived twice");
+}
+
+/// Order and kind of every event that the account holds.
+fn events_at(way: &WholeWay) -> Vec<(String, &'static str)> {
+    let account = way.sandbox.salesmanago().unwrap().account();
+    let cards = 0..u32::try_from(account.all_cards().len()).unwrap();
+    let mut events: Vec<_> = cards
+        .flat_map(|card| account.events_of(card))
+        .map(|number| account.event(number))
+        .map(|event| (event.fields()["externalId"].as_str().unwrap().to_owned(), event.kind()))
+        .collect();
+    events.sort_unstable();
+    events
 }
 
 #[tokio::test(flavor = "multi_thread")]

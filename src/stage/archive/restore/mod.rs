@@ -271,7 +271,7 @@ impl Source {
     fn report(&self, place: &str, database: &str, mode: Mode, dry_run: bool) -> RestoreReport {
         let Latest { snapshot, taken_at, .. } = &self.page;
         let mut notes = vec![format!(
-            "the ledger ends at {taken_at}: what a target was sent after that would be sent again; where that must not be, look at `wharf plan` before the first run"
+            "the ledger ends at {taken_at}: events of orders from before this restore are looked for at the target before they are sent, contacts are sent again; look at `wharf plan` before the first run"
         )];
         if self.is_mid_run() {
             notes.push(format!(
@@ -391,7 +391,7 @@ async fn finish(
     let identity = uuid::Uuid::new_v4().simple().to_string();
     transaction
         .execute(
-            "insert into ops.settings (name, value) values ('restored', $1)
+            "insert into ops.settings (name, value) values ('restored', $1), ('restored_at', now()::text)
              on conflict (name) do update set value = excluded.value",
             &[&identity],
         )
