@@ -24,6 +24,7 @@
 //! ```
 
 pub mod control;
+pub mod esputnik;
 pub mod faults;
 pub mod idosell;
 mod line;

@@ -5,7 +5,7 @@
 //! A **wish** is what the command line says for all platforms alike, such as a shop's size and seed, and by name for one
 //! (`--set woocommerce.folder=shop`). A row turns a wish into options.
 
-use super::{Opener, Platform, idosell, salesmanago, woocommerce};
+use super::{Opener, Platform, esputnik, idosell, salesmanago, woocommerce};
 use crate::{Error, Kind, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -13,7 +13,8 @@ use serde_json::Value;
 use std::path::PathBuf;
 
 /// All of them, in alphabetical order.
-pub static PLATFORMS: &[SandboxPlatform] = &[idosell::PLATFORM, salesmanago::PLATFORM, woocommerce::PLATFORM];
+pub static PLATFORMS: &[SandboxPlatform] =
+    &[esputnik::PLATFORM, idosell::PLATFORM, salesmanago::PLATFORM, woocommerce::PLATFORM];
 
 /// What has to be known of a platform before it is served.
 #[derive(Debug, Clone, Copy)]
