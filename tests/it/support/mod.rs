@@ -8,6 +8,7 @@ pub mod fake_target;
 pub mod home;
 pub mod invariants;
 pub mod naive;
+pub mod openapi;
 pub mod pipeline;
 pub mod postgres;
 pub mod s3;
