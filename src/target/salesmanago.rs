@@ -690,7 +690,11 @@ fn judge(items: &[Item], answer: &Fields) -> Vec<Outcome> {
     judged.collect()
 }
 
-/// Whether one of the cards at an address shows the event: the same `externalId` and kind.
+/// Two times that are no further apart (ms) may be one, cut to seconds.
+const SAME_TIME: u64 = 1000;
+
+/// Whether one of the cards at an address shows the event: the same `externalId` and kind. Two shops that feed one account
+/// may use one number twice; their purchases then differ in their time.
 fn find_event(cards: &[Fields], event: &Value) -> Found {
     let Some(wanted_id) = event.get("externalId").and_then(word) else {
         return Found::CannotTell("the event has no externalId to look for".into());
@@ -707,6 +711,14 @@ fn find_event(cards: &[Fields], event: &Value) -> Found {
             let may_be_kind = kind.is_none_or(|kind| kind.eq_ignore_ascii_case(wanted_kind));
             match shown.get("externalId").and_then(word) {
                 Some(id) if id == wanted_id && kind.is_some() && may_be_kind => {
+                    let times = [shown, event].map(|event| event.get("date").and_then(Value::as_i64));
+                    if let [Some(shown), Some(wanted)] = times
+                        && wanted_kind == "PURCHASE"
+                        && shown.abs_diff(wanted) > SAME_TIME
+                    {
+                        doubt = Some("the card shows a purchase of this number at another time");
+                        continue;
+                    }
                     return Found::Present(shown.get("eventId").or_else(|| shown.get("id")).and_then(word));
                 }
                 Some(id) if id == wanted_id && kind.is_none() => {

@@ -12,6 +12,7 @@ mod deletions;
 pub mod due;
 mod fetch;
 mod parents;
+mod register;
 pub mod report;
 mod walk;
 
@@ -27,15 +28,13 @@ use crate::store::cursor::Cursor;
 use crate::store::staging::Landing;
 use crate::store::statistics::Statistics;
 use crate::store::walk_keys::WalkKeys;
-use crate::{Error, Result, sql};
+use crate::{Error, Result};
 use due::{Due, WalkState};
 use parents::Parents;
-use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio_postgres::Client;
-use url::Url;
 use walk::{Reading, StreamWalker};
 
 /// What a person may ask for beyond the usual.
@@ -95,7 +94,7 @@ async fn extract(
     let streams = chosen_streams(source.streams(), options)?;
     let mut client = ctx.db.dedicated().await?;
     let result = async {
-        register(&mut client, &lease, pipeline, connection, &source.map_settings()).await?;
+        register::register(&mut client, &lease, pipeline, connection, &source.map_settings()).await?;
         let mut first_error: Option<Error> = None;
         for stream in &streams {
             let read = Extraction { ctx, connection, options, source: &source, lease: &lease };
@@ -146,52 +145,6 @@ fn chosen_streams(streams: Vec<StreamSpec>, options: &Options) -> Result<Vec<Str
     }
     let wanted = |stream: &StreamSpec| options.streams.is_empty() || options.streams.iter().any(|n| n == stream.name);
     Ok(streams.into_iter().filter(wanted).collect())
-}
-
-/// Writes what the mapping needs to know of the connection, where it has changed.
-async fn register(
-    client: &mut Client,
-    lease: &Lease,
-    pipeline: &Pipeline,
-    connection: &Connection,
-    map_settings: &Value,
-) -> Result<()> {
-    let mut settings = map_settings.as_object().cloned().unwrap_or_default();
-    let ours = [
-        ("default_country", json!(connection.default_country)),
-        ("statuses", json!(pipeline.orders.statuses)),
-        ("tags", json!(pipeline.contacts.tags)),
-    ];
-    settings.extend(ours.map(|(name, value)| (name.to_owned(), value)));
-    let tx = client.transaction().await?;
-    lease.assert(&tx).await?;
-    let known = "select platform from ops.connections where connection = $1";
-    if let Some(row) = tx.query_opt(known, &[&connection.connection]).await? {
-        let platform: String = row.try_get(0)?;
-        if platform != connection.platform {
-            let name = &connection.connection;
-            let detail =
-                format!("connection {name} is a {platform} shop in this database, not a {} shop", connection.platform);
-            return Err(Error::new(Kind::PipelineFile, detail).hint("give the new shop a name of its own"));
-        }
-    }
-    let base_url = without_password(&connection.base_url);
-    let statement = sql::file("staging/register_connection.sql")?;
-    let settings = Value::Object(settings);
-    tx.execute(statement, &[&connection.connection, &connection.platform, &base_url, &settings]).await?;
-    tx.commit().await?;
-    failpoint::reach(Point::ExtractAfterRegister)
-}
-
-/// The address without user and password, which some people write into it.
-fn without_password(base_url: &str) -> String {
-    let Some(mut url) = Url::parse(base_url).ok().filter(Url::has_host) else {
-        return base_url.rsplit('@').next().unwrap_or_default().to_owned();
-    };
-    // Only addresses without a host refuse this.
-    let _ = url.set_password(None).and_then(|()| url.set_username(""));
-    url.set_query(None);
-    url.into()
 }
 
 /// What all streams of one extract share.
@@ -315,12 +268,6 @@ fn summary(stream: &str, counts: &Counts) -> String {
 mod tests {
     use super::*;
     use crate::source::Incremental;
-
-    #[test]
-    fn a_password_in_an_address_is_not_stored() {
-        assert_eq!(without_password("https://u:secret@shop.example/sub"), "https://shop.example/sub");
-        assert_eq!(without_password("u:secret@shop.example"), "shop.example");
-    }
 
     fn stream(name: &'static str, table: &'static str) -> StreamSpec {
         StreamSpec {

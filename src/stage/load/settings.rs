@@ -86,10 +86,15 @@ impl Settings {
     /// The names of the settings that differ from `before`, what [`Settings::named`] was at the last load. Nothing differs
     /// where this version of Wharf renders differently by itself.
     pub fn changes_since(&self, before: &Value) -> Vec<String> {
-        let mut names: Vec<String> = Vec::new();
-        compare("", before, &self.named, &mut names);
-        names
+        differing(before, &self.named)
     }
+}
+
+/// The paths at which two settings differ.
+pub(in crate::stage) fn differing(before: &Value, now: &Value) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    compare("", before, now, &mut names);
+    names
 }
 
 /// Notes the paths at which two values differ; lists are compared as a whole.
@@ -115,8 +120,6 @@ mod tests {
     fn changed_settings_are_named_by_their_path() {
         let before = json!({"tags": {"always": ["a"], "registered": "x"}, "fields": {"ltv": "1"}, "consent": "all"});
         let now = json!({"tags": {"always": ["b"], "registered": "x"}, "fields": {"size": "2"}, "consent": "all"});
-        let mut names = Vec::new();
-        compare("", &before, &now, &mut names);
-        assert_eq!(names, ["fields.ltv", "fields.size", "tags.always"]);
+        assert_eq!(differing(&before, &now), ["fields.ltv", "fields.size", "tags.always"]);
     }
 }

@@ -51,12 +51,13 @@ async fn hashes(db: &Database, schemas: &str, besides: &[&str]) -> Vec<String> {
 }
 
 /// What is not archived, because it is worked out again or belongs to processes at work.
-const NOT_RESTORED: [&str; 10] = [
+const NOT_RESTORED: [&str; 11] = [
     "canonical.decoded_texts",
     "canonical.phones",
     "ops.archives",
     "ops.budget_rates",
     "ops.budgets",
+    "ops.connection_settings",
     "ops.feed",
     "ops.leases",
     "ops.run_steps",

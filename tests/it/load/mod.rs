@@ -11,6 +11,7 @@ mod moves;
 mod program;
 mod saved;
 mod together;
+mod two_pipelines;
 mod unhappy;
 
 use crate::support::canonical::{Shop, contact_id, order_id};
