@@ -27,6 +27,8 @@ mod private_postgres;
 mod questions;
 mod real_orders;
 mod sandbox_esputnik;
+mod sandbox_idosell;
+mod sandbox_idosell_offer;
 mod sandbox_real_data;
 mod sandbox_salesmanago;
 mod sandbox_woocommerce;

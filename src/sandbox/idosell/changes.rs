@@ -451,68 +451,72 @@ fn change_about(shop: &mut Shop, share: f64, seed: u64) -> Vec<Value> {
         |rows: usize, share: f64| if rows == 0 { 0 } else { ((rows as f64 * share).round() as usize).clamp(1, rows) };
     let (orders, people) = (shop.orders.base_rows(), shop.panel.people());
     let mut changes: Vec<Value> = Vec::new();
-    let mut note = |what: &str, done: Result<Value, String>| {
-        if let Ok(done) = done {
-            let id = done.get("orderSerialNumber").or(done.get("id")).cloned().unwrap_or(done);
-            changes.push(json!({ "what": what, "id": id }));
-        }
-    };
-    for _ in 0..part(orders, share * 0.4) {
-        let status = *chance.pick(&["new", "payment_waiting", "on_order", "finished"]);
-        let mut wanted = json!({ "status": status, "items": [item(shop, &mut chance)] });
-        match account_at(shop, chance.position(people.max(1))) {
-            Some(client) if !chance.per_mille(250) => wanted["client"] = json!(client),
-            _ => {
-                let guest = shop.panel.stock.orders() + chance.below(1 << 20);
-                wanted["email"] = json!(format!("gosc.{guest}@example.com"));
+    let mut draw = |what: &str, wanted: usize, shop: &mut Shop, attempt: &mut Attempt<'_>| {
+        let until = changes.len() + wanted;
+        // A small panel may have none left.
+        for _ in 0..wanted * 40 + 200 {
+            if changes.len() >= until {
+                break;
+            }
+            if let Some(done) = attempt(shop, &mut chance) {
+                let id = done.get("orderSerialNumber").or(done.get("id")).cloned().unwrap_or(done);
+                changes.push(json!({ "what": what, "id": id }));
             }
         }
-        note("order placed", place_order(shop, &wanted));
-    }
-    for _ in 0..part(orders, share * 0.6) {
+    };
+    draw("order placed", part(orders, share * 0.4), shop, &mut |shop, chance| {
+        let status = *chance.pick(&["new", "payment_waiting", "on_order", "finished"]);
+        let mut wanted = json!({ "status": status, "items": [item(shop, chance)] });
+        match account_at(shop, chance.position(people.max(1))) {
+            Some(client) if !chance.per_mille(250) => wanted["client"] = json!(client),
+            _ => wanted["email"] = json!(format!("gosc.{}@example.com", chance.below(1 << 30))),
+        }
+        place_order(shop, &wanted).ok()
+    });
+    draw("order status", part(orders, share * 0.6), shop, &mut |shop, chance| {
         // The newest fifth, where most are still on their way.
         let position = orders - 1 - chance.position((orders / 5).max(1));
-        let Some(id) = shop.orders.untouched(position) else { continue };
+        let id = shop.orders.untouched(position)?;
         let next = match shop.orders.class_of(id).as_deref() {
             Some("new" | "payment_waiting") => "on_order",
-            Some("finished" | "finished_ext" | "joined" | "canceled" | UNFINISHED) | None => continue,
+            Some("finished" | "finished_ext" | "joined" | "canceled" | UNFINISHED) | None => return None,
             Some("on_order") if chance.per_mille(100) => "canceled",
             Some(_) => "finished",
         };
-        note("order status", change(shop, &json!({ "order_status": { "id": id, "status": next } })));
-    }
-    for _ in 0..part(people, share * 0.5) {
-        let Some(id) = person_at(shop, chance.position(people)) else { continue };
+        change(shop, &json!({ "order_status": { "id": id, "status": next } })).ok()
+    });
+    draw("consent", part(people, share * 0.5), shop, &mut |shop, chance| {
+        let id = shop.clients.untouched(chance.position(people))?;
         let agreed = chance.per_mille(300);
-        note("consent", change(shop, &json!({ "consent": { "client": id, "agreed": agreed } })));
-    }
-    for _ in 0..part(people, share * 0.3) {
-        let Some(id) = account_at(shop, chance.position(people)) else { continue };
+        change(shop, &json!({ "consent": { "client": id, "agreed": agreed } })).ok()
+    });
+    draw("e-mail changed", part(people, share * 0.3), shop, &mut |shop, chance| {
+        let id = account_at(shop, chance.position(people))?;
         let email = format!("nowy.{id}@example.com");
-        note("e-mail changed", change(shop, &json!({ "edit_client": { "id": id, "email": email } })));
-    }
-    for _ in 0..part(people, share * 0.1) {
-        let Some(id) = account_at(shop, chance.position(people)) else { continue };
-        note("client deleted", change(shop, &json!({ "delete_client": id })));
-    }
-    let category = shop.tree.0[chance.position(shop.tree.0.len())].clone();
-    let renamed = format!("{} – nowość", category.name);
-    note("category renamed", rename_category(shop, category.id, &renamed).ok_or_else(String::new));
-    for _ in 0..part(shop.panel.products as usize, share) {
+        change(shop, &json!({ "edit_client": { "id": id, "email": email } })).ok()
+    });
+    draw("client deleted", part(people, share * 0.1), shop, &mut |shop, chance| {
+        let id = account_at(shop, chance.position(people))?;
+        change(shop, &json!({ "delete_client": id })).ok()
+    });
+    draw("category renamed", 1, shop, &mut |shop, chance| {
+        let category = shop.tree.0[chance.position(shop.tree.0.len())].clone();
+        rename_category(shop, category.id, &format!("{} – nowość", category.name))
+    });
+    draw("price changed", part(shop.panel.products as usize, share), shop, &mut |shop, chance| {
         let id = crate::sandbox::stock::catalogue::Catalogue::product_id(chance.below(shop.panel.products));
         let price = 5.0 + chance.below(500) as f64;
-        note("price changed", change(shop, &json!({ "edit_product": { "id": id, "price": price } })));
-    }
+        change(shop, &json!({ "edit_product": { "id": id, "price": price } })).ok()
+    });
     changes
 }
+
+/// Something that may happen to whatever is drawn.
+type Attempt<'a> = dyn FnMut(&mut Shop, &mut Chance) -> Option<Value> + 'a;
 
 fn item(shop: &Shop, chance: &mut Chance) -> Value {
     let products = &shop.panel.sold_products().products;
     json!({ "product": products[chance.position(products.len())].id, "quantity": 1 + chance.below(3) })
-}
-
-fn person_at(shop: &Shop, position: usize) -> Option<u64> {
-    shop.clients.untouched(position)
 }
 
 fn account_at(shop: &Shop, position: usize) -> Option<u64> {

@@ -179,6 +179,11 @@ impl Panel {
 }
 
 impl Goods {
+    /// Whether it stands in the offer.
+    pub fn is_offered(&self) -> bool {
+        self.class == "active" && self.visible
+    }
+
     /// The address of its page in the shop.
     pub fn url(&self, panel: &Panel) -> String {
         format!("{}/product-pol-{}-{}.html", panel.origin, self.id, slug(&self.name))

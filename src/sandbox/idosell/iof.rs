@@ -145,7 +145,9 @@ impl Offer {
         if let File::Changes(place) = file {
             let mut text = offer.head(file);
             for goods in offer.changes.get(place).map(|file| file.goods.as_slice()).unwrap_or_default() {
-                offer.product(&mut text, goods, file, shop);
+                if goods.is_offered() {
+                    offer.product(&mut text, goods, file, shop);
+                }
             }
             text.push_str(TAIL);
             return Box::new(std::iter::once(text.into_bytes()));
@@ -166,7 +168,7 @@ impl Offer {
             match ids.next() {
                 Some(ids) => {
                     for goods in ids.into_iter().filter_map(|id| offer.goods(id)) {
-                        if goods.class == "active" && goods.visible {
+                        if goods.is_offered() {
                             offer.product(&mut text, &goods, file, shop);
                         }
                     }

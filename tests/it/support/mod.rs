@@ -9,6 +9,7 @@ pub mod home;
 pub mod invariants;
 pub mod naive;
 pub mod openapi;
+pub mod panel;
 pub mod pipeline;
 pub mod postgres;
 pub mod s3;
