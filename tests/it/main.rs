@@ -29,6 +29,7 @@ mod real_orders;
 mod sandbox_esputnik;
 mod sandbox_idosell;
 mod sandbox_idosell_offer;
+mod sandbox_idosell_specification;
 mod sandbox_real_data;
 mod sandbox_salesmanago;
 mod sandbox_woocommerce;
