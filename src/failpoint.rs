@@ -87,6 +87,8 @@ named! {
         LoadAfterIntent = "load/after-intent",
         /// The call is made and answered, nothing of the answer written.
         LoadAfterCallBeforeOutcome = "load/after-call-before-outcome",
+        /// The id of a job is committed, nobody waits for the job yet.
+        LoadAfterJob = "load/after-job",
         /// The outcome of a call is written, not committed.
         LoadBeforeOutcomeCommit = "load/before-outcome-commit",
         /// The outcome of a call is committed.

@@ -45,6 +45,15 @@ create temporary table deliver_verdicts (
     is_confirmed boolean not null default false
 );
 
+-- What a plan has found for objects that take several calls, in place of the ledger. Empty in a load.
+create temporary table deliver_steps (
+    key uuid,
+    object text,
+    payload jsonb not null,
+    is_open boolean not null,
+    primary key (key, object)
+);
+
 -- The RFM row of each contact, filled where the pipeline's fields use it: of several currencies the one with most
 -- orders.
 create temporary table deliver_rfm (

@@ -74,7 +74,7 @@ pub async fn run(global: &Global, args: Args) -> Result<Exit> {
         if let Some(db) = &db {
             for (_, checked) in &checks {
                 if let Checked::Target(target) = checked
-                    && let Ok(budget) = AccountBudget::open(db, &pipeline).await
+                    && let Ok(budget) = AccountBudget::open(db, &pipeline, target.as_ref()).await
                 {
                     budget.keep(target.as_ref());
                 }

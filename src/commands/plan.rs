@@ -135,6 +135,12 @@ fn print(global: &Global, report: &Report) {
     for (field, n) in &report.changed_fields {
         printer.line(format_args!("{:<14} {n:>9}  {field}", "changed field"));
     }
+    if let Some(delivered) = &report.delivered {
+        printer.line(format_args!(
+            "the target scores customers by DELIVERED orders alone: it has {} of them, and {} after this load",
+            delivered.held, delivered.after
+        ));
+    }
     if let Some(audit) = &report.audit {
         printer.line(format_args!(
             "audit: {} compared, {} unchanged, {} differ; {} of these were missed by the change feed",

@@ -33,6 +33,8 @@ struct Shared {
     options: ClientOptions,
     http: reqwest::Client,
     pacer: Arc<Pacer>,
+    /// Of classes of calls, in the order of [`ClientOptions::classes`].
+    classes: Vec<Arc<Pacer>>,
     in_flight: Arc<Semaphore>,
     calls: AtomicU64,
 }
@@ -89,6 +91,7 @@ impl Client {
         let shared = Shared {
             http,
             pacer: Pacer::new(options.rate),
+            classes: options.classes.iter().map(|class| Pacer::new(Some(class.rate))).collect(),
             in_flight: Arc::new(Semaphore::new(options.concurrency.max(1))),
             calls: AtomicU64::new(0),
             options,
@@ -106,9 +109,33 @@ impl Client {
         self.0.pacer.keep_to(budget);
     }
 
+    /// From now on calls of a class take their turns from `budget`.
+    pub fn keep_class_to(&self, name: &str, budget: Arc<dyn Budget>) {
+        if let Some(at) = self.class(name) {
+            self.0.classes[at].keep_to(budget);
+        }
+    }
+
+    fn class(&self, name: &str) -> Option<usize> {
+        self.0.options.classes.iter().position(|class| class.name == name)
+    }
+
+    /// Waits for the turn of a call.
+    async fn turn(&self, spec: &Spec) -> Result<(), Denied> {
+        let longest = self.0.options.retry.longest_wait;
+        match spec.class {
+            None => self.0.pacer.ready(longest).await,
+            Some(at) if self.0.options.classes[at].is_apart => self.0.classes[at].ready(longest).await,
+            Some(at) => self.0.classes[at].ready_with(&self.0.pacer, longest).await,
+        }
+    }
+
     /// Gives reserved turns back that will not be used: call it when the work is done.
     pub async fn rest(&self) {
         self.0.pacer.rest().await;
+        for class in &self.0.classes {
+            class.rest().await;
+        }
     }
 
     /// How many calls were sent so far, each attempt and redirect counted.
@@ -182,8 +209,13 @@ impl Client {
         let (idempotency, repeat) = (attempt.spec.idempotency, failure.repeat());
         // Wrong credentials stay wrong, whatever their answer asks to wait for.
         let asked = failure.asked().filter(|_| repeat != Repeat::Useless || failure.kind() == Kind::Throttled);
+        let asked = asked.or_else(|| {
+            let first = self.0.options.unasked_quiet.filter(|_| failure.kind() == Kind::Throttled)?;
+            Some(first.saturating_mul(2u32.saturating_pow(attempt.number - 1)).min(policy.cap))
+        });
         if let Some(asked) = asked {
-            self.0.pacer.hold(asked.min(retry::LONGEST_MEANT)).await;
+            let pacer = attempt.spec.class.map_or(&self.0.pacer, |at| &self.0.classes[at]);
+            pacer.hold(asked.min(retry::LONGEST_MEANT)).await;
         }
         match policy.wait(attempt.number, idempotency, repeat, asked, rand::random()) {
             Some(wait) => {
@@ -229,8 +261,7 @@ impl Client {
     /// One request and the headers of its answer.
     async fn exchange(&self, spec: &Spec, url: &Url) -> Result<reqwest::Response, Failure> {
         if !failpoint::is_planted(Bug::IgnoreLimit) {
-            let longest = self.0.options.retry.longest_wait;
-            self.0.pacer.ready(longest).await.map_err(|denied| denied_turn(spec, denied))?;
+            self.turn(spec).await.map_err(|denied| denied_turn(spec, denied))?;
         }
         // Signed after waiting: a signature's time must be the time of sending.
         let request = spec.request(url).map_err(Failure::before_sending)?;
@@ -285,6 +316,10 @@ struct Spec {
     url: Url,
     headers: HeaderMap,
     body: Option<Value>,
+    /// The body, JSON already; in place of the other.
+    text: Option<Bytes>,
+    /// The class of calls it belongs to, by its place in the options.
+    class: Option<usize>,
     /// One more member of the body, JSON already.
     member: Option<(&'static str, Bytes)>,
     auth: Arc<Auth>,
@@ -328,6 +363,8 @@ impl Call {
             url,
             headers: HeaderMap::new(),
             body: None,
+            text: None,
+            class: None,
             member: None,
             auth,
             idempotency,
@@ -360,6 +397,21 @@ impl Call {
     /// The JSON body.
     pub fn body(mut self, body: Value) -> Self {
         self.spec.body = Some(body);
+        self
+    }
+
+    /// The body, written as JSON already. Not with [`Auth::Body`].
+    pub fn text(mut self, body: impl Into<Bytes>) -> Self {
+        self.spec.text = Some(body.into());
+        self
+    }
+
+    /// The class of calls whose limit it keeps, one of [`ClientOptions::classes`].
+    pub fn class(mut self, name: &'static str) -> Self {
+        self.spec.class = self.client.class(name);
+        if self.spec.class.is_none() {
+            self.spec.mistake = Some("a call names a class that the client does not have");
+        }
         self
     }
 
@@ -417,7 +469,10 @@ impl Spec {
         }
         headers.entry(ACCEPT).or_insert(HeaderValue::from_static("application/json"));
         let mut request = reqwest::Request::new(self.method.clone(), address);
-        if let Some(body) = &body {
+        if let Some(text) = &self.text {
+            headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json;charset=UTF-8"));
+            *request.body_mut() = Some(text.clone().into());
+        } else if let Some(body) = &body {
             headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json;charset=UTF-8"));
             let mut text = serde_json::to_vec(body)
                 .map_err(|error| Error::new(Kind::Internal, "a body cannot be written as JSON").because(error))?;
@@ -499,11 +554,11 @@ fn unreachable(spec: &Spec, error: reqwest::Error) -> Failure {
         return Failure::new(error, fate, Repeat::Useless);
     }
     let (detail, hint, fate, repeat) = if error.is_dns() {
-        ("the host's name is not known", "check the host in base_url", Fate::NotDone, Repeat::NothingSent)
+        ("the host's name is not known", "check the host in base_url", Fate::NotDone, Repeat::NothingDone)
     } else if error.is_connect() && error.is_timeout() {
-        ("no connection in time", "check base_url, proxies and firewalls", Fate::NotDone, Repeat::NothingSent)
+        ("no connection in time", "check base_url, proxies and firewalls", Fate::NotDone, Repeat::NothingDone)
     } else if error.is_connect() {
-        ("no connection", "check base_url, proxies and firewalls", Fate::NotDone, Repeat::NothingSent)
+        ("no connection", "check base_url, proxies and firewalls", Fate::NotDone, Repeat::NothingDone)
     } else {
         let hint = "run the command again; it continues where it stopped";
         ("the connection was cut before the answer", hint, Fate::Unknown, Repeat::MayBeDone)

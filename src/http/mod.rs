@@ -32,7 +32,7 @@ pub use budget::Budget;
 pub use client::{Call, Client};
 pub use failure::{Answer, Failure, Fate, Idempotency};
 pub use oauth1::{OAuth1, SignatureMethod};
-pub use options::{ClientOptions, Timeouts};
+pub use options::{CallClass, ClientOptions, Timeouts};
 pub use records::{RecordStream, records_of};
 pub use reqwest::Method;
 pub use response::Response;

@@ -14,6 +14,11 @@ pub struct ClientOptions {
     pub auth: Auth,
     /// Most calls per time; attempts and redirects count. None: as fast as answers come.
     pub rate: Option<Rate>,
+    /// Classes of calls with limits of their own; a call names its class by [`super::Call::class`].
+    pub classes: Vec<CallClass>,
+    /// For platforms that throttle without saying how long: after so long all calls go on, twice as long after the second
+    /// time in a row, and so on up to [`RetryPolicy::cap`].
+    pub unasked_quiet: Option<Duration>,
     /// Calls in flight at once. A call is in flight until its body was read or dropped, so whoever holds a page half read
     /// and asks for another needs two.
     pub concurrency: usize,
@@ -33,6 +38,17 @@ pub struct ClientOptions {
     pub verify_tls: bool,
     /// Further certificate authorities, PEM, beside the system's and those of the environment.
     pub extra_roots: Vec<Vec<u8>>,
+}
+
+/// A class of calls with a limit of its own.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CallClass {
+    /// Its name.
+    pub name: &'static str,
+    /// Most calls per time.
+    pub rate: Rate,
+    /// Whether its calls do not count against the limit of all calls.
+    pub is_apart: bool,
 }
 
 /// How long each part of a call may take.
@@ -67,6 +83,8 @@ impl ClientOptions {
             base_url,
             auth: Auth::None,
             rate: None,
+            classes: Vec::new(),
+            unasked_quiet: None,
             concurrency: 1,
             timeouts: Timeouts::default(),
             retry: RetryPolicy::default(),

@@ -107,6 +107,51 @@ impl Pacer {
         }
     }
 
+    /// Waits until the next call may be made both by this pacer, which keeps the narrower limit, and by `other`. A call goes
+    /// at the moment at which both let it, or calls would gather behind one of the two.
+    pub(super) async fn ready_with(self: &Arc<Self>, other: &Arc<Self>, longest: Duration) -> Result<(), Denied> {
+        loop {
+            let turn = match self.next() {
+                Next::Go => return other.ready(longest).await,
+                Next::Turn(turn) => turn,
+                Next::Wait(wait) if wait > longest => return Err(Denied::Quiet(wait)),
+                Next::Wait(wait) => {
+                    tokio::time::sleep(wait).await;
+                    continue;
+                }
+                Next::Ask => {
+                    let asking = self.asking.lock().await;
+                    if matches!(self.peek(), Next::Ask) {
+                        self.ask(longest).await?;
+                    }
+                    drop(asking);
+                    continue;
+                }
+            };
+            tokio::time::sleep_until(self.began + turn.from).await;
+            self.ask_ahead();
+            loop {
+                other.ready(longest).await?;
+                match self.may(turn) {
+                    May::Go => return Ok(()),
+                    May::Wait(until) => tokio::time::sleep_until(self.began + until).await,
+                    May::Not => break,
+                }
+            }
+        }
+    }
+
+    /// Whether a turn that has come may be used; notes it if not.
+    fn may(&self, turn: Turn) -> May {
+        let is_quiet = self.quiet().is_some();
+        let now = self.began.elapsed();
+        let may = if is_quiet { May::Not } else { self.state().hand.may_go(turn, now) };
+        if may == May::Not {
+            self.state().hand.expired += 1;
+        }
+        may
+    }
+
     /// How long the platform still wants quiet, if it does.
     pub(super) fn quiet(&self) -> Option<Duration> {
         let until = self.state().quiet_until?;
@@ -134,16 +179,10 @@ impl Pacer {
     /// Uses a turn that has come; false if it is too late for it.
     async fn go(&self, turn: Turn) -> bool {
         loop {
-            let is_quiet = self.quiet().is_some();
-            let now = self.began.elapsed();
-            let may = if is_quiet { May::Not } else { self.state().hand.may_go(turn, now) };
-            match may {
+            match self.may(turn) {
                 May::Go => return true,
                 May::Wait(until) => tokio::time::sleep_until(self.began + until).await,
-                May::Not => {
-                    self.state().hand.expired += 1;
-                    return false;
-                }
+                May::Not => return false,
             }
         }
     }

@@ -39,8 +39,8 @@ impl Default for RetryPolicy {
 pub(super) enum Repeat {
     /// It would end the same way.
     Useless,
-    /// It may end better, and no byte of this one was sent.
-    NothingSent,
+    /// It may end better, and this one was certainly not done: no byte of it was sent, or the platform says so (429).
+    NothingDone,
     /// It may end better, but this one may have been done.
     MayBeDone,
 }
@@ -58,7 +58,7 @@ impl RetryPolicy {
     ) -> Option<Duration> {
         let allowed = match (repeat, idempotency) {
             (Repeat::Useless, _) | (Repeat::MayBeDone, Idempotency::Unsafe) => false,
-            (Repeat::NothingSent, _) | (Repeat::MayBeDone, Idempotency::Safe) => true,
+            (Repeat::NothingDone, _) | (Repeat::MayBeDone, Idempotency::Safe) => true,
         };
         if !allowed || attempt >= self.attempts {
             return None;
@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn an_unsafe_call_is_repeated_only_when_nothing_was_sent() {
         assert_eq!(POLICY.wait(1, Idempotency::Unsafe, Repeat::MayBeDone, None, 0.5), None);
-        assert!(POLICY.wait(1, Idempotency::Unsafe, Repeat::NothingSent, None, 0.5).is_some());
+        assert!(POLICY.wait(1, Idempotency::Unsafe, Repeat::NothingDone, None, 0.5).is_some());
         assert_eq!(POLICY.wait(1, Idempotency::Safe, Repeat::Useless, None, 0.5), None);
     }
 

@@ -79,7 +79,7 @@ pub async fn verify(
     progress: &Progress,
     stop: &CancellationToken,
 ) -> Result<Report> {
-    AccountBudget::open(db, pipeline).await?.keep(target.as_ref());
+    AccountBudget::open(db, pipeline, target.as_ref()).await?.keep(target.as_ref());
     let account = &pipeline.target.account;
     let mut report = Report {
         target: account.clone(),

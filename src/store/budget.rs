@@ -6,7 +6,8 @@
 //! (see [`crate::http::budget`]). Should the server's clock be set back, the row moves back with it; should it be set
 //! forward, blocks that other processes have in hand may fall together with a new one, half a second's worth each.
 //!
-//! Every pipeline says what its file allows whenever it begins to call; the lowest holds for all.
+//! Every pipeline says what its file allows whenever it begins to call, else what the platform does; the lowest holds for
+//! all. A class of calls that has a limit of its own at the platform has a row of its own: `crm/events`.
 
 use super::Database;
 use crate::config::Pipeline;
@@ -32,24 +33,43 @@ pub struct AccountBudget {
     rate: Option<Rate>,
     /// What another pipeline asks for that is lower than what this one does.
     lower: Option<String>,
+    /// Those of classes of calls.
+    classes: Vec<(&'static str, AccountBudget)>,
 }
 
 impl AccountBudget {
-    /// The budget of a pipeline's account; says what the pipeline's file allows.
+    /// The budget of a pipeline's account; says what the pipeline's file allows, or what the platform does.
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn open(db: &Database, pipeline: &Pipeline) -> Result<Self> {
-        let (account, rate) = (&pipeline.target.account, pipeline.load.rate);
+    pub async fn open(db: &Database, pipeline: &Pipeline, target: &dyn Target) -> Result<Self> {
+        let account = &pipeline.target.account;
+        let calls_per_day = pipeline.load.calls_per_day.map(|calls| i32::try_from(calls).unwrap_or(i32::MAX));
+        let rate = pipeline.load.rate.or_else(|| target.rate());
+        let mut budget = Self::say(db, account, &pipeline.name, rate, calls_per_day).await?;
+        for limit in target.limits() {
+            let class = format!("{account}/{}", limit.class);
+            let class = Self::say(db, &class, &pipeline.name, Some(limit.rate), None).await?;
+            budget.classes.push((limit.class, class));
+        }
+        Ok(budget)
+    }
+
+    async fn say(
+        db: &Database,
+        account: &str,
+        pipeline: &str,
+        rate: Option<Rate>,
+        calls_per_day: Option<i32>,
+    ) -> Result<Self> {
         let spacing = rate.map(Spacing::of);
         let between = spacing.map_or(0.0, |spacing| spacing.between.as_secs_f64());
         let late = spacing.map_or(0.0, |spacing| spacing.late.as_secs_f64());
-        let calls_per_day = pipeline.load.calls_per_day.map(|calls| i32::try_from(calls).unwrap_or(i32::MAX));
         let client = db.client().await?;
         let row = client
             .query_one(
                 "select pipeline, rate, spacing from ops.say_rate($1, $2, $3, $4, $5, $6)",
-                &[account, &pipeline.name, &rate.map(written), &between, &late, &calls_per_day],
+                &[&account, &pipeline, &rate.map(written), &between, &late, &calls_per_day],
             )
             .await?;
         let (other, other_rate): (String, Option<String>) = (row.get(0), row.get(1));
@@ -58,11 +78,14 @@ impl AccountBudget {
             let rate = other_rate.unwrap_or_default();
             format!("{account} is called at {rate} at most, as the pipeline {other} asks; this one names {own}")
         });
-        Ok(Self { db: db.clone(), account: account.clone(), rate, lower })
+        Ok(Self { db: db.clone(), account: account.to_owned(), rate, lower, classes: Vec::new() })
     }
 
     /// Has a target draw from this budget; says where another pipeline's limit is lower.
-    pub fn keep(self, target: &dyn Target) {
+    pub fn keep(mut self, target: &dyn Target) {
+        for (class, budget) in std::mem::take(&mut self.classes) {
+            target.keep_class_to(class, Arc::new(budget));
+        }
         if let Some(lower) = &self.lower {
             tracing::info!("{lower}");
         }

@@ -5,22 +5,38 @@
 //! requests into batches, writes the intent, calls [`Target::send`], and writes the outcome. A target knows nothing of
 //! Postgres: it may touch `http` and nothing else.
 
+pub mod esputnik;
 pub mod registry;
 pub mod salesmanago;
 
-use crate::Result;
+use crate::config::formats::Rate;
 use crate::http::Budget;
 use crate::json::Json;
 use crate::source::Finding;
+use crate::{Error, Kind, Result};
 use async_trait::async_trait;
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
+/// How the calls of an operation carry its records.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Manner {
+    /// One call carries the whole batch, and its answer is the outcome.
+    #[default]
+    Whole,
+    /// One call starts a **job** at the target, which goes on after the answer and may take minutes. The contacts of a job
+    /// are in no other call until it has ended, also after a crash.
+    Job,
+    /// A call for each record of the batch, side by side, those of one contact one after the other.
+    Each,
+}
+
 /// One kind of call that changes something at a target.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Operation {
     /// Its name in ledgers, plans and messages: `upsert contacts`.
     pub name: &'static str,
@@ -32,6 +48,11 @@ pub struct Operation {
     pub idempotent: bool,
     /// Whether the target must be seen to hold the contact before this operation (its contact writes are asynchronous).
     pub needs_contact: bool,
+    /// How its calls carry their records.
+    pub manner: Manner,
+    /// Whether nothing of the operations behind it departs while records of it wait or are in flight: an opt-out, which
+    /// must have arrived before anything is imported.
+    pub goes_first: bool,
 }
 
 /// One record of a batch: what `sql/deliver` rendered.
@@ -43,6 +64,8 @@ pub struct Item {
     pub contact_id: Uuid,
     /// How the target addresses the contact (an e-mail, mostly).
     pub address: String,
+    /// What one call says once for all its records, where the platform has such: equal for all items of a call.
+    pub envelope: Json,
     /// The request that brings the target to the desired state.
     pub request: Json,
 }
@@ -52,6 +75,10 @@ pub struct Item {
 pub enum Outcome {
     /// The target has it; its own id of it, where it gave one.
     Acknowledged(Option<String>),
+    /// The target has it and was seen to hold it; its own id, where it gave one.
+    There(Option<String>),
+    /// A job was started for it; [`Target::job`] tells what became of it. Only of [`Manner::Job`].
+    Started,
     /// The target will never take it as it is: a stable code and its words.
     Refused {
         /// Stable code of the reason.
@@ -61,7 +88,8 @@ pub enum Outcome {
     },
     /// Not taken, nothing done, may be tried again: the contact is not there yet, for example.
     Later(String),
-    /// Nobody knows whether it was done. Only for operations that the target does not deduplicate.
+    /// Nobody knows whether it was done. Only for operations that the target does not deduplicate, and for jobs: then
+    /// nobody knows whether one was started.
     Unknown(String),
 }
 
@@ -79,6 +107,71 @@ impl BatchOutcome {
     pub fn one(outcome: Outcome) -> Self {
         Self { outcomes: vec![outcome], reference: None }
     }
+}
+
+/// How patient one is with the jobs of a target.
+#[derive(Debug, Clone, Copy)]
+pub struct JobPatience {
+    /// The first pause before a job is asked for; it doubles.
+    pub first: Duration,
+    /// The longest pause.
+    pub longest: Duration,
+    /// After how long a job that goes on is left to the next run.
+    pub give_up: Duration,
+    /// How long a job is taken to go on whose id was never learned, because the answer that named it was lost.
+    pub grace: Duration,
+    /// Most jobs at once.
+    pub at_once: usize,
+}
+
+impl Default for JobPatience {
+    fn default() -> Self {
+        Self {
+            first: Duration::from_secs(5),
+            longest: Duration::from_secs(60),
+            give_up: Duration::from_secs(30 * 60),
+            grace: Duration::from_secs(10 * 60),
+            at_once: 4,
+        }
+    }
+}
+
+/// A class of calls that has a limit of its own at the platform, beside that of all calls.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Limit {
+    /// Its name: `events`.
+    pub class: &'static str,
+    /// Most calls per time.
+    pub rate: Rate,
+}
+
+/// How far back opt-outs made at the platform are read, and in what parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OptOutReading {
+    /// The longest time that one question covers.
+    pub window: Duration,
+    /// How far back the first reading goes.
+    pub back: Duration,
+}
+
+/// An opt-out made at the platform.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OptOut {
+    /// The e-mail address, or the phone as the platform writes it.
+    pub address: String,
+    /// `email` or `sms`.
+    pub channel: &'static str,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A part of the opt-outs of a stretch of time.
+#[derive(Debug, Clone, Default)]
+pub struct OptOutPage {
+    /// Those that could be read.
+    pub opt_outs: Vec<OptOut>,
+    /// Where the next part begins; none at the end.
+    pub next: Option<String>,
 }
 
 /// What a look-up says of a record whose outcome is unknown.
@@ -102,7 +195,7 @@ pub struct ContactState {
     /// Whether the person has withdrawn consent to text messages there.
     pub sms_opted_out: bool,
     /// When the card was last changed there.
-    pub modified_at: Option<jiff::Timestamp>,
+    pub modified_at: Option<Timestamp>,
 }
 
 /// What the ledger says the target holds of one object.
@@ -148,7 +241,9 @@ pub struct Difference {
 /// - [`Target::send`] returns an outcome per item. It returns `Err` only when it is certain that nothing was done, or
 ///   when the operation is idempotent. For an operation that is not, a call whose fate is open (time-out, cut answer,
 ///   5xx after the request was sent) gives [`Outcome::Unknown`] for every item: never an error, never a silent repeat.
-/// - The client below it keeps the account's rate; `send` makes exactly one call that changes something.
+/// - The client below it keeps the account's rate; `send` makes exactly one call that changes something, of
+///   [`Manner::Each`] one for each item.
+/// - Of [`Manner::Job`], `send` never repeats a call whose fate is open by itself: a second job would meet the first.
 #[async_trait]
 pub trait Target: Send + Sync {
     /// The operations, in the order in which they are to be done.
@@ -191,6 +286,56 @@ pub trait Target: Send + Sync {
 
     /// What `sql/deliver` needs to know of the pipeline's target settings (never a secret).
     fn deliver_settings(&self) -> Value;
+
+    /// What `sql/deliver` needs to know and only the account can tell, such as the ids of fields. `properties` are the names
+    /// of `contacts.fields`. Harmless calls; null where there is nothing to learn.
+    async fn learn(&self, properties: &[&str]) -> Result<Value> {
+        let _ = properties;
+        Ok(Value::Null)
+    }
+
+    /// What became of the records of a job; `None` while it goes on. Without items the question is only whether it has
+    /// ended.
+    async fn job(&self, operation: &Operation, reference: &str, items: &[Item]) -> Result<Option<BatchOutcome>> {
+        let _ = (reference, items);
+        Err(Error::new(Kind::Internal, format!("{}: this target has no jobs", operation.name)))
+    }
+
+    /// How patient one is with its jobs.
+    fn job_patience(&self) -> JobPatience {
+        JobPatience::default()
+    }
+
+    /// How opt-outs made there are read; `None` where they show on the cards.
+    fn opt_out_reading(&self) -> Option<OptOutReading> {
+        None
+    }
+
+    /// The opt-outs made there in a stretch of time, from `offset` on.
+    async fn opt_outs(&self, from: Timestamp, until: Timestamp, offset: Option<&str>) -> Result<OptOutPage> {
+        let _ = (from, until, offset);
+        Ok(OptOutPage::default())
+    }
+
+    /// Whether the target scores customers by their DELIVERED orders, so that a plan says how many it will see.
+    fn scores_delivered(&self) -> bool {
+        false
+    }
+
+    /// The limit of all calls where the pipeline file names none.
+    fn rate(&self) -> Option<Rate> {
+        None
+    }
+
+    /// Classes of calls that have limits of their own.
+    fn limits(&self) -> Vec<Limit> {
+        Vec::new()
+    }
+
+    /// From now on every call of a class draws from `budget`.
+    fn keep_class_to(&self, class: &'static str, budget: Arc<dyn Budget>) {
+        let _ = (class, budget);
+    }
 
     /// How long a contact write that was accepted may take to show in [`Target::contacts`], for operations that need the
     /// contact first. What has not shown by then waits for the next run.

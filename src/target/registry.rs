@@ -1,14 +1,14 @@
 //! The platforms that Wharf writes to: one row each. A new platform is its own file, its `sql/deliver` folder and a row
 //! here.
 
-use super::{Target, salesmanago};
+use super::{Target, esputnik, salesmanago};
 use crate::config::pipeline::{Account, Load, PlatformSettings};
 use crate::source::registry::Remark;
 use crate::{Error, Kind, Result};
 use std::sync::Arc;
 
 /// All of them, in alphabetical order.
-pub static PLATFORMS: &[TargetPlatform] = &[salesmanago::PLATFORM];
+pub static PLATFORMS: &[TargetPlatform] = &[esputnik::PLATFORM, salesmanago::PLATFORM];
 
 /// What Wharf has to know of a marketing or CRM platform before it connects to one.
 #[derive(Clone, Copy)]

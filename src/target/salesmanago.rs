@@ -407,10 +407,12 @@ impl SalesManago {
 impl Target for SalesManago {
     fn operations(&self) -> Vec<Operation> {
         let (contacts, events) = (self.settings.contact_batch, self.settings.event_batch);
-        let event = |name, object| Operation { name, object, batch: events, idempotent: false, needs_contact: true };
+        let event =
+            |name, object| Operation { name, object, batch: events, needs_contact: true, ..Operation::default() };
+        let card = |name, batch| Operation { name, object: "contact", batch, idempotent: true, ..Operation::default() };
         vec![
-            Operation { name: RENAME, object: "contact", batch: 1, idempotent: true, needs_contact: false },
-            Operation { name: UPSERT, object: "contact", batch: contacts, idempotent: true, needs_contact: false },
+            card(RENAME, 1),
+            card(UPSERT, contacts),
             event("add purchases", "purchase"),
             event("add cancellations", "cancellation"),
             event("add returns", "return"),

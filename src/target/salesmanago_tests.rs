@@ -23,7 +23,13 @@ fn account(base_url: &str, more: &[(&str, Value)]) -> Account {
 
 fn item(email: &str) -> Item {
     let request = json!({"contactExtEventType": "PURCHASE", "externalId": "50001"});
-    Item { key: Uuid::nil(), contact_id: Uuid::nil(), address: email.into(), request: request.into() }
+    Item {
+        key: Uuid::nil(),
+        contact_id: Uuid::nil(),
+        address: email.into(),
+        envelope: crate::json::Json::default(),
+        request: request.into(),
+    }
 }
 
 fn fields(value: Value) -> Fields {

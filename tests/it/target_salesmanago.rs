@@ -84,7 +84,13 @@ fn operation(target: &dyn Target, name: &str) -> Operation {
 }
 
 fn item(email: &str, request: Value) -> Item {
-    Item { key: Uuid::new_v4(), contact_id: Uuid::new_v4(), address: email.into(), request: request.into() }
+    Item {
+        key: Uuid::new_v4(),
+        contact_id: Uuid::new_v4(),
+        address: email.into(),
+        envelope: Value::Null.into(),
+        request: request.into(),
+    }
 }
 
 /// A contact as `sql/deliver` renders it.

@@ -64,7 +64,13 @@ async fn what_was_sent_reads_back_alike_and_each_planted_difference_is_found() {
     let upsert = target.operations().into_iter().find(|operation| operation.name == "upsert contacts").unwrap();
     let request = json!({"contact": {"email": edited_email, "name": "Somebody Else"}, "forceOptIn": false,
         "forceOptOut": false, "forcePhoneOptIn": false, "forcePhoneOptOut": false});
-    let item = Item { key: edited, contact_id: edited, address: edited_email, request: request.into() };
+    let item = Item {
+        key: edited,
+        contact_id: edited,
+        address: edited_email,
+        envelope: serde_json::Value::Null.into(),
+        request: request.into(),
+    };
     target.send(&upsert, &[item], false).await.unwrap();
     way.account().change(&json!({"settle": {}})).unwrap();
     way.account().change(&json!({"delete": {"email": deleted_email}})).unwrap();

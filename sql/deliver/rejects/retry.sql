@@ -5,6 +5,18 @@ with taken as (
     where ($1::text is null or code = $1) and ($2::uuid is null or key = $2)
     returning target, pipeline, object, key, code, run_id
 ),
+restored as (
+    -- Of what the target held before, the ledger says that again.
+    update delivery.ledger
+    set payload = ledger.payload #> '{sending,before}', state = 'acknowledged'
+    from taken
+    where taken.code = $3::text
+        and ledger.target = taken.target
+        and ledger.object = taken.object
+        and ledger.key = taken.key
+        and ledger.state = 'held'
+        and ledger.payload #> '{sending,before}' is not null
+),
 freed as (
     delete from delivery.ledger
     using taken
@@ -13,6 +25,7 @@ freed as (
         and ledger.object = taken.object
         and ledger.key = taken.key
         and ledger.state = 'held'
+        and ledger.payload #> '{sending,before}' is null
 ),
 again as (
     select

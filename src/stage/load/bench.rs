@@ -99,8 +99,12 @@ pub struct Rendered {
     pub kind: String,
     /// How the target addresses the contact.
     pub address: String,
+    /// What the call says once for all its records; records go together where it is the same.
+    pub envelope: Json,
     /// The request.
     pub request: Json,
+    /// Whether the record takes another call after this one has been acknowledged.
+    pub has_next: bool,
     /// What the ledger will say.
     pub payload: Json,
     /// What the ledger says now.
@@ -167,6 +171,8 @@ impl Bench {
     pub async fn open(db: &Database, settings: &Settings, purpose: Purpose) -> Result<Self> {
         let client = db.dedicated().await?;
         client.batch_execute(sql::file("deliver/bench.sql")?).await?;
+        client.batch_execute(sql::file("deliver/common.sql")?).await?;
+        client.execute("insert into pg_temp.deliver_settings (value) values ($1)", &[&settings.value]).await?;
         let pending = match purpose {
             Purpose::Load => {
                 // A view takes no parameters, so the two names are quoted by Postgres itself.
@@ -466,6 +472,45 @@ impl Bench {
         Ok(())
     }
 
+    /// Notes, in a plan, what a load would have had acknowledged by now of records that take another call.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn note_steps(&self, rendered: &[Rendered]) -> Result<()> {
+        let is_step = |record: &&Rendered| record.has_next && record.verdict == Verdict::Send;
+        let steps: Vec<&Rendered> = rendered.iter().filter(is_step).collect();
+        if steps.is_empty() {
+            return Ok(());
+        }
+        let keys: Vec<Uuid> = steps.iter().map(|step| step.key).collect();
+        let objects: Vec<&str> = steps.iter().map(|step| step.object.as_str()).collect();
+        let payloads: Vec<&Json> = steps.iter().map(|step| &step.payload).collect();
+        self.client
+            .execute(
+                "insert into pg_temp.deliver_steps (key, object, payload, is_open)
+                 select *, true from unnest($1::uuid[], $2::text[], $3::jsonb[])
+                 on conflict (key, object) do update set payload = excluded.payload, is_open = true",
+                &[&keys, &objects, &payloads],
+            )
+            .await?;
+        Ok(())
+    }
+
+    /// Leaves only those pending, in a plan, that take another call; how many that is.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn keep_steps(&self, object: Object) -> Result<u64> {
+        self.client
+            .execute(
+                "delete from pg_temp.deliver_pending as pending
+                 where object = $1 and key not in (select key from pg_temp.deliver_steps where is_open)",
+                &[&object.name()],
+            )
+            .await?;
+        Ok(self.client.execute("update pg_temp.deliver_steps set is_open = false where is_open", &[]).await?)
+    }
+
     /// Notes, in a plan, contacts that a load would have seen at the target by now.
     ///
     /// # Errors
@@ -582,6 +627,14 @@ fn hashes(row: &Row) -> Result<Option<Hashes>> {
     }))
 }
 
+/// A column that not every platform's file gives.
+fn optional<T: for<'a> tokio_postgres::types::FromSql<'a>>(row: &Row, name: &str) -> Result<Option<T>> {
+    match row.columns().iter().position(|column| column.name() == name) {
+        Some(at) => Ok(row.try_get(at)?),
+        None => Ok(None),
+    }
+}
+
 fn contact(row: &Row) -> Result<Rendered> {
     let key: Uuid = row.try_get("key")?;
     let kind: Option<String> = row.try_get("kind")?;
@@ -594,7 +647,9 @@ fn contact(row: &Row) -> Result<Rendered> {
         operation: row.try_get("operation")?,
         kind: format!("contacts {}", kind.unwrap_or_default()),
         address: row.try_get::<_, Option<String>>("address")?.unwrap_or_default(),
+        envelope: optional::<Json>(row, "envelope")?.unwrap_or_default(),
         request: row.try_get::<_, Option<Json>>("request")?.unwrap_or_default(),
+        has_next: optional(row, "has_next")?.unwrap_or(false),
         payload: row.try_get::<_, Option<Json>>("payload")?.unwrap_or_default(),
         before: row.try_get("before")?,
         former_id: row.try_get("former_id")?,
@@ -616,13 +671,15 @@ fn event(row: &Row) -> Result<Rendered> {
         contact_id: row.try_get("contact_id")?,
         run_id: row.try_get("run_id")?,
         verdict: Verdict::read(row.try_get("verdict")?)?,
-        kind: object.clone(),
+        kind: optional(row, "kind")?.unwrap_or_else(|| object.clone()),
         object,
         operation: None,
         address: row.try_get::<_, Option<String>>("address")?.unwrap_or_default(),
+        envelope: optional::<Json>(row, "envelope")?.unwrap_or_default(),
         request: row.try_get::<_, Option<Json>>("request")?.unwrap_or_default(),
+        has_next: optional(row, "has_next")?.unwrap_or(false),
         payload: row.try_get::<_, Option<Json>>("payload")?.unwrap_or_default(),
-        before: None,
+        before: optional(row, "before")?,
         former_id: None,
         needs_check: false,
         wakes_orders: false,
@@ -644,7 +701,9 @@ fn gone_order(key: Uuid, run_id: i64) -> Rendered {
         operation: None,
         kind: "order".to_owned(),
         address: String::new(),
+        envelope: Json::default(),
         request: Json::default(),
+        has_next: false,
         payload: Json::default(),
         before: None,
         former_id: None,

@@ -11,46 +11,71 @@
 //! The next slice is rendered meanwhile, one ahead and no more.
 //!
 //! No two calls in flight carry the same contact, and what a contact has in a lane goes in the order in which it was put
-//! there: a record whose contact is aloft, or was passed over, is passed over too. A rename flies alone, because what is
-//! right for other cards depends on it. Where anything is in doubt (an answer was lost, the target could not take a record
+//! there: a record whose contact is aloft, or was passed over, is passed over too. Records fly together where the call says
+//! the same for all of them (their envelope). A rename flies alone, because what is right for other cards depends on it.
+//! Where an operation goes first, nothing of those behind it departs before all of it has landed. Where anything is in doubt (an answer was lost, the target could not take a record
 //! yet), everything lands first, then that is settled, then it goes on.
 //!
 //! Calls are tasks of their own: a call that waits for its turn in the account's budget must be woken in time, whatever
 //! the book-keeping does. When the load is asked to stop, or a call fails, nothing departs any more, what is aloft lands,
 //! and its outcomes are written.
+//!
+//! A call that starts a **job** stays aloft until the job has ended ([`super::jobs`]), its contacts with it, but takes no
+//! place among the calls. Jobs that an earlier load has left open are aloft from the start.
 
 use super::bench::{Object, Rendered};
-use super::ledger::{BatchEnd, Departure, Ended, Refusal};
+use super::jobs::{OpenJob, Waiting};
+use super::ledger::{BatchEnd, BegunJob, Departure, Ended, Refusal};
 use super::send::{item, sort_out, stopped};
 use super::tally::Tally;
 use super::{Load, Share};
 use crate::failpoint::{self, Point};
-use crate::target::{BatchOutcome, Item, Operation};
+use crate::target::{BatchOutcome, Item, Manner, Operation, Outcome};
 use crate::{Error, Kind, Result};
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// Code of a record that the target refused as a call of its own.
 pub const REFUSED: &str = "refused";
+
+/// With so many records in lanes of which none fills a call, the fullest departs: memory is bounded.
+const CROWDED: usize = 6000;
+/// Answers of jobs lost in a row beyond which a load stops: the platform does not keep up.
+const LOST_IN_A_ROW: u32 = 3;
+
+/// The operation's place in the order of the target's operations, and what the call says for all its records.
+type LaneKey = (usize, String);
 
 /// The calls of one pass through a queue.
 pub(super) struct Flight<'l, 'a> {
     load: &'l Load<'a>,
     object: Object,
     share: Share,
-    /// By the order of the target's operations.
-    lanes: BTreeMap<usize, Lane>,
+    lanes: BTreeMap<LaneKey, Lane>,
     aloft: JoinSet<Landing>,
+    /// How many of these are jobs that are waited for.
+    waiting: usize,
+    /// How many are jobs, those included whose call has not been answered yet.
+    jobs: usize,
+    /// By operation, how many calls are aloft.
+    by_operation: BTreeMap<usize, usize>,
+    /// Jobs whose id is to be written before they are waited for.
+    begun: Vec<Begun>,
+    /// Ends the waiting for jobs: the load stops.
+    give_up: CancellationToken,
+    /// Answers of calls that start jobs, lost in a row.
+    lost: u32,
     /// The contacts of what is aloft.
     in_air: HashSet<Uuid>,
     ended: Vec<Ended>,
     /// Batches whose answer was lost.
     open: Vec<(i64, Operation, Instant)>,
     /// What the target could not take yet.
-    later: Vec<(usize, Rendered)>,
+    later: Vec<(LaneKey, Rendered)>,
     error: Option<Error>,
     /// Whether what is aloft flies alone.
     is_closed: bool,
@@ -63,13 +88,39 @@ struct Lane {
     ready: VecDeque<Rendered>,
 }
 
+impl Lane {
+    fn has_records(&self) -> bool {
+        !self.ready.is_empty() || !self.parts.is_empty()
+    }
+}
+
 struct Landing {
-    lane: usize,
+    lane: LaneKey,
     batch: i64,
     operation: Operation,
     records: Vec<Rendered>,
     began: Instant,
-    answer: Result<BatchOutcome>,
+    answer: Answer,
+}
+
+enum Answer {
+    /// A call's.
+    Call(Result<BatchOutcome>),
+    /// What became of a job; `None` if it goes on and was left to the next run.
+    Job(Option<Result<BatchOutcome>>),
+    /// A job of an earlier load has ended, or the time is over in which it may go on; `None` as before.
+    Former(HashSet<Uuid>, Option<Result<()>>),
+}
+
+/// A job that has begun.
+struct Begun {
+    lane: LaneKey,
+    batch: i64,
+    operation: Operation,
+    records: Vec<Rendered>,
+    began: Instant,
+    /// What the first answer said; outcomes that are [`Outcome::Started`] are open.
+    first: BatchOutcome,
 }
 
 impl<'l, 'a> Flight<'l, 'a> {
@@ -80,6 +131,12 @@ impl<'l, 'a> Flight<'l, 'a> {
             share,
             lanes: BTreeMap::new(),
             aloft: JoinSet::new(),
+            waiting: 0,
+            jobs: 0,
+            by_operation: BTreeMap::new(),
+            begun: Vec::new(),
+            give_up: CancellationToken::new(),
+            lost: 0,
             in_air: HashSet::new(),
             ended: Vec::new(),
             open: Vec::new(),
@@ -92,7 +149,8 @@ impl<'l, 'a> Flight<'l, 'a> {
     /// Puts a record behind the others of its operation.
     pub(super) fn add(&mut self, operation: &Operation, record: Rendered) {
         let number = self.load.operations.iter().position(|known| known.name == operation.name).unwrap_or(usize::MAX);
-        let lane = self.lanes.entry(number).or_insert_with(|| Lane {
+        let key = (number, envelope(&record));
+        let lane = self.lanes.entry(key).or_insert_with(|| Lane {
             operation: operation.clone(),
             parts: Vec::new(),
             ready: VecDeque::new(),
@@ -102,7 +160,12 @@ impl<'l, 'a> Flight<'l, 'a> {
 
     /// Whether more records are wanted before another call can be full.
     pub(super) fn is_hungry(&self) -> bool {
-        self.lanes.values().all(|lane| lane.parts.is_empty() && lane.ready.len() < lane.operation.batch.max(1))
+        !self.is_crowded()
+            && self.lanes.values().all(|lane| lane.parts.is_empty() && lane.ready.len() < lane.operation.batch.max(1))
+    }
+
+    fn is_crowded(&self) -> bool {
+        self.lanes.len() > 1 && self.lanes.values().map(|lane| lane.ready.len()).sum::<usize>() >= CROWDED
     }
 
     /// Whether something is in doubt and has to be settled by [`Flight::calm`].
@@ -116,7 +179,7 @@ impl<'l, 'a> Flight<'l, 'a> {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.aloft.is_empty()
+        self.aloft.is_empty() && self.begun.is_empty()
     }
 
     /// Whether something is in hand that could depart.
@@ -135,10 +198,14 @@ impl<'l, 'a> Flight<'l, 'a> {
         if self.error.is_none()
             && let Err(error) = self.load.gate.check()
         {
-            self.error = Some(error);
+            self.stop(error);
         }
+        self.adopt();
         let mut next = Vec::new();
-        while self.error.is_none() && !self.has_trouble() && self.aloft.len() + next.len() < self.load.parallel {
+        while self.error.is_none()
+            && !self.has_trouble()
+            && self.aloft.len() - self.waiting + self.begun.len() + next.len() < self.load.parallel
+        {
             if self.due().is_some() {
                 break;
             }
@@ -151,47 +218,114 @@ impl<'l, 'a> Flight<'l, 'a> {
         self.write(next).await
     }
 
-    async fn write(&mut self, next: Vec<(usize, Departure)>) -> Result<()> {
+    async fn write(&mut self, next: Vec<(LaneKey, Departure)>) -> Result<()> {
         let ended = std::mem::take(&mut self.ended);
-        if ended.is_empty() && next.is_empty() {
+        let begun = std::mem::take(&mut self.begun);
+        if ended.is_empty() && begun.is_empty() && next.is_empty() {
             return Ok(());
         }
-        let (lanes, departures): (Vec<usize>, Vec<Departure>) = next.into_iter().unzip();
-        let batches = self.load.ledger.turn(self.object, &ended, &departures).await?;
+        let (lanes, departures): (Vec<LaneKey>, Vec<Departure>) = next.into_iter().unzip();
+        let jobs: Vec<BegunJob> = begun
+            .iter()
+            .map(|begun| BegunJob { batch: begun.batch, reference: begun.first.reference.clone() })
+            .collect();
+        let batches = self.load.ledger.turn(self.object, &ended, &jobs, &departures).await?;
         if !departures.is_empty() {
             failpoint::reach(Point::LoadAfterIntent)?;
+        }
+        if !begun.is_empty() {
+            failpoint::reach(Point::LoadAfterJob)?;
+        }
+        for begun in begun {
+            self.wait_for(begun);
         }
         for ((lane, departure), batch) in lanes.into_iter().zip(departures).zip(batches) {
             let Departure { operation, records } = departure;
             let (target, first_load) = (Arc::clone(&self.load.target), self.load.is_first_load());
-            self.load.count(|tally| Tally::add(&mut tally.calls, operation.name, 1));
+            let calls = if operation.manner == Manner::Each { records.len() } else { 1 };
+            let calls = u64::try_from(calls).unwrap_or(u64::MAX);
+            self.load.count(|tally| Tally::add(&mut tally.calls, operation.name, calls));
+            self.jobs += usize::from(operation.manner == Manner::Job);
+            *self.by_operation.entry(lane.0).or_default() += 1;
             self.aloft.spawn(async move {
                 let items: Vec<Item> = records.iter().map(item).collect();
                 let began = Instant::now();
-                let answer = target.send(&operation, &items, first_load).await;
+                let answer = Answer::Call(target.send(&operation, &items, first_load).await);
                 Landing { lane, batch, operation, records, began, answer }
             });
         }
         Ok(())
     }
 
+    /// Has a job waited for whose id is written.
+    fn wait_for(&mut self, begun: Begun) {
+        let Begun { lane, batch, operation, records, began, first } = begun;
+        let waiting = Waiting::new(self.load, &operation, first.reference.clone(), began, self.give_up.clone());
+        self.waiting += 1;
+        self.aloft.spawn(async move {
+            let items: Vec<Item> = records.iter().map(item).collect();
+            let answer = Answer::Job(waiting.until_ended(&items, first).await);
+            Landing { lane, batch, operation, records, began, answer }
+        });
+    }
+
+    /// Takes up jobs that an earlier load left open, with their contacts.
+    fn adopt(&mut self) {
+        if self.object != Object::Contact {
+            return;
+        }
+        for job in self.load.take_open_jobs() {
+            let OpenJob { batch, operation, contacts, reference, began } = job;
+            let waiting = Waiting::new(self.load, &operation, reference, began, self.give_up.clone());
+            self.load.note(&format!("waiting for a job of an earlier load that carries {} contacts", contacts.len()));
+            self.waiting += 1;
+            self.jobs += 1;
+            *self.by_operation.entry(usize::MAX).or_default() += 1;
+            self.in_air.extend(contacts.iter().copied());
+            self.aloft.spawn(async move {
+                let ended = waiting.until_over().await;
+                let lane = (usize::MAX, String::new());
+                Landing { lane, batch, operation, records: Vec::new(), began, answer: Answer::Former(contacts, ended) }
+            });
+        }
+    }
+
     /// The next batch that may depart now, and its lane.
-    fn pick(&mut self, last: bool, is_first: bool) -> Option<(usize, Departure)> {
-        let is_alone = self.aloft.is_empty() && is_first;
+    fn pick(&mut self, last: bool, is_first: bool) -> Option<(LaneKey, Departure)> {
+        let is_alone = self.aloft.is_empty() && self.begun.is_empty() && is_first;
         if is_alone {
             self.is_closed = false;
         } else if self.is_closed {
             return None;
         }
-        for (number, lane) in &mut self.lanes {
+        let fullest = if self.is_crowded() {
+            self.lanes.iter().max_by_key(|(_, lane)| lane.ready.len()).map(|(key, _)| key.clone())
+        } else {
+            None
+        };
+        // The operation that goes first and is not done, if there is one; what is behind it waits.
+        let mut barrier = None;
+        let is_followed = self.lanes.iter().any(|(_, lane)| !lane.operation.goes_first && lane.has_records());
+        for (key, lane) in &mut self.lanes {
+            if barrier.is_some_and(|number| key.0 > number) {
+                return None;
+            }
             let operation = &lane.operation;
+            if operation.goes_first && (lane.has_records() || self.by_operation.get(&key.0).is_some_and(|n| *n > 0)) {
+                barrier = Some(key.0);
+            }
+            if operation.manner == Manner::Job && self.jobs >= self.load.job_patience.at_once {
+                continue;
+            }
+            // What others wait for goes as it is.
+            let last = last || fullest.as_ref() == Some(key) || (operation.goes_first && is_followed);
             let size = operation.batch.max(1);
             if let Some(part) = lane.parts.last()
                 && part.iter().all(|record| !self.in_air.contains(&record.contact_id))
                 && let Some(records) = lane.parts.pop()
             {
                 self.in_air.extend(records.iter().map(|record| record.contact_id));
-                return Some((*number, Departure { operation: operation.clone(), records }));
+                return Some((key.clone(), Departure { operation: operation.clone(), records }));
             }
             if lane.ready.is_empty() || (!last && lane.ready.len() < size) {
                 continue;
@@ -233,7 +367,7 @@ impl<'l, 'a> Flight<'l, 'a> {
             }
             self.is_closed = flies_alone;
             self.in_air.extend(records.iter().map(|record| record.contact_id));
-            return Some((*number, Departure { operation: operation.clone(), records }));
+            return Some((key.clone(), Departure { operation: operation.clone(), records }));
         }
         None
     }
@@ -254,17 +388,123 @@ impl<'l, 'a> Flight<'l, 'a> {
 
     fn land(&mut self, landing: Landing) -> Result<()> {
         failpoint::reach(Point::LoadAfterCallBeforeOutcome)?;
-        let Landing { lane, batch, operation, mut records, began, answer } = landing;
+        let Landing { lane, batch, operation, records, began, answer } = landing;
+        let answer = match answer {
+            Answer::Former(contacts, ended) => {
+                self.leave_air(&lane, &operation, true);
+                contacts.iter().for_each(|contact| {
+                    self.in_air.remove(contact);
+                });
+                match ended {
+                    // What became of it is found out by rendering its contacts again.
+                    Some(Ok(())) => self.ended.push(Ended { batch, operation, end: BatchEnd::superseded() }),
+                    Some(Err(error)) => self.stop(stopped(error)),
+                    None => {}
+                }
+                return Ok(());
+            }
+            Answer::Call(Ok(outcome)) if operation.manner == Manner::Job && is_begun(&outcome) => {
+                self.began(lane, batch, operation, records, began, outcome);
+                return Ok(());
+            }
+            Answer::Call(Err(error)) => {
+                self.leave_air(&lane, &operation, false);
+                Err(error)
+            }
+            Answer::Call(Ok(outcome)) => {
+                self.leave_air(&lane, &operation, false);
+                Ok(outcome)
+            }
+            Answer::Job(ended) => {
+                self.leave_air(&lane, &operation, true);
+                match ended {
+                    Some(Err(error)) if error.kind() != Kind::Refused => {
+                        // It may go on: the batch stays open, and the next load waits for it.
+                        self.stop(stopped(error));
+                        return Ok(());
+                    }
+                    Some(answer) => answer,
+                    None => return Ok(()),
+                }
+            }
+        };
         for record in &records {
             self.in_air.remove(&record.contact_id);
         }
-        let end = match answer {
+        let end = self.end_of(lane, batch, &operation, records, began, answer)?;
+        if let Err(error) = self.load.count_end(self.object, &end) {
+            self.stop(error);
+        }
+        self.ended.push(Ended { batch, operation, end });
+        Ok(())
+    }
+
+    /// A job has begun, or may have.
+    fn began(
+        &mut self,
+        lane: LaneKey,
+        batch: i64,
+        operation: Operation,
+        records: Vec<Rendered>,
+        began: Instant,
+        first: BatchOutcome,
+    ) {
+        if first.reference.is_some() {
+            self.lost = 0;
+        } else {
+            self.lost += 1;
+            self.load.note(&format!(
+                "the answer to a call of {} contacts was lost; it may go on there, they wait",
+                records.len()
+            ));
+            if self.lost >= LOST_IN_A_ROW {
+                let error = Error::new(Kind::Unreachable, "the answers to several imports in a row were lost")
+                    .hint("the platform is slow or down; run the command again, it continues where it stopped");
+                self.stop(stopped(error));
+            }
+        }
+        // The call is over; what is waited for takes no place among the calls.
+        self.begun.push(Begun { lane, batch, operation, records, began, first });
+    }
+
+    fn leave_air(&mut self, lane: &LaneKey, operation: &Operation, was_waiting: bool) {
+        self.waiting -= usize::from(was_waiting);
+        self.jobs -= usize::from(operation.manner == Manner::Job);
+        if let Some(aloft) = self.by_operation.get_mut(&lane.0) {
+            *aloft = aloft.saturating_sub(1);
+        }
+    }
+
+    fn stop(&mut self, error: Error) {
+        self.give_up.cancel();
+        self.error.get_or_insert(error);
+    }
+
+    fn end_of(
+        &mut self,
+        lane: LaneKey,
+        batch: i64,
+        operation: &Operation,
+        mut records: Vec<Rendered>,
+        began: Instant,
+        answer: Result<BatchOutcome>,
+    ) -> Result<BatchEnd> {
+        Ok(match answer {
+            Ok(outcome) if operation.manner == Manner::Job && records.len() > 1 && is_unknown(&outcome) => {
+                // The time is over in which it may go on. Half of it may be answered in time.
+                let second = records.split_off(records.len() / 2);
+                if let Some(lane) = self.lanes.get_mut(&lane) {
+                    lane.parts.push(second);
+                    lane.parts.push(records);
+                }
+                BatchEnd::superseded()
+            }
             Ok(outcome) => {
-                let end = sort_out(&operation, records, outcome)?;
+                let end = sort_out(operation, records, outcome)?;
                 if end.is_open {
                     self.open.push((batch, operation.clone(), began));
                 }
-                self.later.extend(end.later.iter().cloned().map(|record| (lane, record)));
+                self.later.extend(end.later.iter().cloned().map(|record| (lane.clone(), record)));
                 end
             }
             Err(error) if error.kind() == Kind::Refused && records.len() > 1 => {
@@ -290,24 +530,20 @@ impl<'l, 'a> Flight<'l, 'a> {
                 // Certain that nothing was done, or a repeat does no harm: everything stays pending.
                 let state = if operation.idempotent { "unknown" } else { "refused" };
                 let end = BatchEnd { state, detail: Some(error.to_string()), later: records, ..BatchEnd::default() };
-                self.error.get_or_insert(stopped(error));
+                self.stop(stopped(error));
                 end
             }
-        };
-        if let Err(error) = self.load.count_end(self.object, &end) {
-            self.error.get_or_insert(error);
-        }
-        self.ended.push(Ended { batch, operation, end });
-        Ok(())
+        })
     }
 
     /// Waits until nothing is aloft and writes all outcomes; nothing departs.
     pub(super) async fn ground(&mut self) -> Result<()> {
+        self.write(Vec::new()).await?;
         while !self.aloft.is_empty() {
             self.landing().await?;
             self.write(Vec::new()).await?;
         }
-        self.write(Vec::new()).await
+        Ok(())
     }
 
     /// Lands everything, settles what is in doubt and offers again what the target could not take yet. What it still does
@@ -340,23 +576,23 @@ impl<'l, 'a> Flight<'l, 'a> {
     }
 
     /// Sends records once more, call after call.
-    async fn offer(&mut self, records: Vec<(usize, Rendered)>) -> Result<()> {
-        let mut parts: BTreeMap<usize, Vec<Rendered>> = BTreeMap::new();
+    async fn offer(&mut self, records: Vec<(LaneKey, Rendered)>) -> Result<()> {
+        let mut parts: BTreeMap<LaneKey, Vec<Rendered>> = BTreeMap::new();
         for (lane, record) in records {
             parts.entry(lane).or_default().push(record);
         }
         let mut later = Vec::new();
-        for (number, records) in parts {
-            let Some(operation) = self.lanes.get(&number).map(|lane| lane.operation.clone()) else { continue };
+        for (key, records) in parts {
+            let Some(operation) = self.lanes.get(&key).map(|lane| lane.operation.clone()) else { continue };
             let mut records = records.into_iter().peekable();
             while records.peek().is_some() && self.error.is_none() {
                 self.load.gate.pass().await?;
                 let batch: Vec<Rendered> = records.by_ref().take(operation.batch.max(1)).collect();
-                self.write(vec![(number, Departure { operation: operation.clone(), records: batch })]).await?;
+                self.write(vec![(key.clone(), Departure { operation: operation.clone(), records: batch })]).await?;
                 self.ground().await?;
                 later.append(&mut self.later);
             }
-            later.extend(records.map(|record| (number, record)));
+            later.extend(records.map(|record| (key.clone(), record)));
         }
         self.later = later;
         Ok(())
@@ -366,4 +602,22 @@ impl<'l, 'a> Flight<'l, 'a> {
     pub(super) fn finish(self) -> Result<()> {
         self.error.map_or(Ok(()), Err)
     }
+}
+
+/// What the call says once for all its records.
+fn envelope(record: &Rendered) -> String {
+    match record.envelope.text() {
+        "null" => String::new(),
+        text => text.to_owned(),
+    }
+}
+
+/// Whether a job was started, or may have been.
+fn is_begun(outcome: &BatchOutcome) -> bool {
+    outcome.outcomes.iter().any(|outcome| matches!(outcome, Outcome::Started | Outcome::Unknown(_)))
+}
+
+/// Whether nobody knows of any record.
+fn is_unknown(outcome: &BatchOutcome) -> bool {
+    outcome.outcomes.iter().all(|outcome| matches!(outcome, Outcome::Unknown(_)))
 }

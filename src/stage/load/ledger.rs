@@ -10,8 +10,8 @@ use crate::failpoint::{self, Bug, Point};
 use crate::json::Json;
 use crate::store::Database;
 use crate::store::lease::Lease;
-use crate::target::{Item, Operation};
-use crate::{Result, sql};
+use crate::target::{Item, Manner, Operation};
+use crate::{Error, Kind, Result, sql};
 use deadpool_postgres::{GenericClient, Transaction};
 use serde_json::Value;
 use std::collections::HashSet;
@@ -39,8 +39,8 @@ pub struct Refusal {
 /// How a batch ended.
 #[derive(Debug, Default)]
 pub struct BatchEnd {
-    /// Taken, with the target's own id.
-    pub acknowledged: Vec<(Rendered, Option<String>)>,
+    /// Taken.
+    pub acknowledged: Vec<Acknowledged>,
     /// Refused for good.
     pub refused: Vec<Refusal>,
     /// Not taken, may be tried again.
@@ -55,6 +55,33 @@ pub struct BatchEnd {
     pub reference: Option<String>,
     /// What the target said.
     pub detail: Option<String>,
+}
+
+impl BatchEnd {
+    /// Of a call whose records are sent again by another, because the target deduplicates.
+    pub fn superseded() -> Self {
+        Self { state: "superseded", ..Self::default() }
+    }
+}
+
+/// A record that the target took.
+#[derive(Debug)]
+pub struct Acknowledged {
+    /// The record.
+    pub record: Rendered,
+    /// The target's own id, where it gave one.
+    pub target_id: Option<String>,
+    /// Whether the target was seen to hold it.
+    pub is_seen: bool,
+}
+
+/// A job that has begun: its id is written before it is waited for.
+#[derive(Debug)]
+pub struct BegunJob {
+    /// Its batch.
+    pub batch: i64,
+    /// The target's id of it; none where the answer that named it was lost.
+    pub reference: Option<String>,
 }
 
 /// A call about to be made: its intent is written first.
@@ -77,11 +104,10 @@ pub struct Ended {
     pub end: BatchEnd,
 }
 
-/// A record that the target took.
+/// A record that the target took, and by which call.
 struct Taken<'r> {
     batch: i64,
-    record: &'r Rendered,
-    target_id: &'r Option<String>,
+    taken: &'r Acknowledged,
 }
 
 /// A record of a batch whose outcome is open.
@@ -141,14 +167,23 @@ impl Ledger<'_> {
     ///
     /// # Errors
     /// Those of the database; [`crate::Kind::LeaseLost`].
-    pub async fn turn(&self, pending: Object, ended: &[Ended], next: &[Departure]) -> Result<Vec<i64>> {
+    pub async fn turn(
+        &self,
+        pending: Object,
+        ended: &[Ended],
+        begun: &[BegunJob],
+        next: &[Departure],
+    ) -> Result<Vec<i64>> {
         let mut client = self.db.client().await?;
         let transaction = client.transaction().await?;
         self.lease().assert(&transaction).await?;
-        let is_harmless = ended.iter().all(|ended| ended.operation.idempotent)
-            && next.iter().all(|departure| departure.operation.idempotent);
+        let is_forgettable = |operation: &Operation| operation.idempotent && operation.manner != Manner::Job;
+        let is_harmless = begun.is_empty()
+            && ended.iter().all(|ended| is_forgettable(&ended.operation))
+            && next.iter().all(|departure| is_forgettable(&departure.operation));
         // Should the server lose the last of the harmless ones, calls are repeated that the target deduplicates. Should it
-        // lose an intent, an event would be sent again, so those wait for the disk also where the server is set not to.
+        // lose an intent, an event would be sent again, or a job's contacts in another job, so those wait for the disk also
+        // where the server is set not to.
         let durability = match is_harmless {
             true => "set local synchronous_commit = off",
             false => {
@@ -161,6 +196,9 @@ impl Ledger<'_> {
             self.conclude(&transaction, pending, ended).await?;
             failpoint::reach(Point::LoadBeforeOutcomeCommit)?;
         }
+        if !begun.is_empty() {
+            self.note_jobs(&transaction, begun).await?;
+        }
         let mut batches = Vec::with_capacity(next.len());
         for departure in next {
             batches.push(self.intend(&transaction, departure).await?);
@@ -170,6 +208,22 @@ impl Ledger<'_> {
             failpoint::reach(Point::LoadAfterOutcome)?;
         }
         Ok(batches)
+    }
+
+    /// The ids of jobs that have begun, before anybody waits for them.
+    async fn note_jobs(&self, transaction: &Transaction<'_>, begun: &[BegunJob]) -> Result<()> {
+        let batches: Vec<i64> = begun.iter().map(|job| job.batch).collect();
+        let references: Vec<Option<&str>> = begun.iter().map(|job| job.reference.as_deref()).collect();
+        GenericClient::execute(
+            transaction,
+            "update delivery.batches
+             set state = case when job.reference is null then 'unknown' else 'job' end, target_reference = job.reference
+             from unnest($1::bigint[], $2::text[]) as job (batch_id, reference)
+             where batches.batch_id = job.batch_id",
+            &[&batches, &references],
+        )
+        .await?;
+        Ok(())
     }
 
     async fn intend(&self, transaction: &Transaction<'_>, departure: &Departure) -> Result<i64> {
@@ -189,14 +243,15 @@ impl Ledger<'_> {
             let objects: Vec<&str> = records.iter().map(|record| record.object.as_str()).collect();
             let contacts: Vec<Uuid> = records.iter().map(|record| record.contact_id).collect();
             let payloads: Vec<Json> = records.iter().map(sending_payload).collect();
-            GenericClient::execute(
+            let noted = GenericClient::execute(
                 transaction,
-                "insert into delivery.ledger (target, object, key, contact_id, payload, state, batch_id, run_id)
-                 select $1, record.object, record.key, record.contact_id, record.payload, 'sending', $2, $3
-                 from unnest($4::text[], $5::uuid[], $6::uuid[], $7::jsonb[]) as record (object, key, contact_id, payload)",
+                sql::file("deliver/ledger/intend.sql")?,
                 &[&self.settings.target, &batch, &self.run_id, &objects, &keys, &contacts, &payloads],
             )
             .await?;
+            if noted != u64::try_from(keys.len()).unwrap_or(0) {
+                return Err(Error::new(Kind::Internal, "a record whose outcome is open was about to be sent again"));
+            }
         }
         if failpoint::is_planted(Bug::AcknowledgeBeforeCall) {
             let too_early = "update delivery.ledger set state = 'acknowledged' where batch_id = $1";
@@ -208,15 +263,14 @@ impl Ledger<'_> {
     async fn conclude(&self, transaction: &Transaction<'_>, pending: Object, ended: &[Ended]) -> Result<()> {
         let taken: Vec<Taken<'_>> = ended
             .iter()
-            .flat_map(|ended| {
-                let taken = |(record, id)| Taken { batch: ended.batch, record, target_id: id };
-                ended.end.acknowledged.iter().map(|(record, id)| (record, id)).map(taken)
-            })
+            .flat_map(|ended| ended.end.acknowledged.iter().map(|taken| Taken { batch: ended.batch, taken }))
             .collect();
         if !taken.is_empty() {
             self.acknowledge(transaction, &taken).await?;
-            let taken: Vec<&Rendered> = taken.iter().map(|taken| taken.record).collect();
-            self.no_longer_pending(transaction, pending, &taken).await?;
+            let taken: Vec<&Rendered> = taken.iter().map(|taken| &taken.taken.record).collect();
+            // Of what takes several calls, the next one is rendered when this one has been acknowledged.
+            let last: Vec<&Rendered> = taken.iter().copied().filter(|record| !record.has_next).collect();
+            self.no_longer_pending(transaction, pending, &last).await?;
             self.clear_rejects(transaction, &taken).await?;
             self.note_kept_opt_outs(transaction, &taken).await?;
             self.wake_orders(transaction, &taken).await?;
@@ -235,14 +289,7 @@ impl Ledger<'_> {
             free.0.resize(free.1.len(), ended.batch);
         }
         if !free.0.is_empty() {
-            GenericClient::execute(
-                transaction,
-                "delete from delivery.ledger
-                 using unnest($1::bigint[], $2::uuid[]) as free (batch_id, key)
-                 where ledger.batch_id = free.batch_id and ledger.key = free.key and ledger.state = 'sending'",
-                &[&free.0, &free.1],
-            )
-            .await?;
+            GenericClient::execute(transaction, sql::file("deliver/ledger/free.sql")?, &[&free.0, &free.1]).await?;
         }
         let batches: Vec<i64> = ended.iter().map(|ended| ended.batch).collect();
         let states: Vec<&str> = ended.iter().map(|ended| ended.end.state).collect();
@@ -253,7 +300,7 @@ impl Ledger<'_> {
             transaction,
             "update delivery.batches
              set state = ended.state,
-                 target_reference = ended.reference,
+                 target_reference = coalesce(ended.reference, batches.target_reference),
                  detail = ended.detail,
                  finished_at = case when ended.is_open then null else clock_timestamp() end
              from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::boolean[])
@@ -368,6 +415,7 @@ impl Ledger<'_> {
                         key: row.get(0),
                         contact_id: row.get(1),
                         address: sending["address"].as_str().unwrap_or_default().to_owned(),
+                        envelope: sending["envelope"].clone().into(),
                         request: sending["request"].clone().into(),
                     },
                     object: row.get(2),
@@ -390,16 +438,15 @@ impl Ledger<'_> {
         let absent_objects: Vec<&str> = findings.absent.iter().map(|record| pending_object(&record.object)).collect();
         GenericClient::execute(
             &transaction,
-            "with freed as (
-                delete from delivery.ledger where batch_id = $1 and state = 'sending' and key = any ($5)
-             )
-             insert into delivery.pending (target, pipeline, object, key, run_id)
-             select $2, $3, record.object, record.key, $4
-             from unnest($6::text[], $5::uuid[]) as record (object, key)
+            "insert into delivery.pending (target, pipeline, object, key, run_id)
+             select $1, $2, record.object, record.key, $3
+             from unnest($5::text[], $4::uuid[]) as record (object, key)
              on conflict (target, pipeline, object, key) do nothing",
-            &[&batch, &self.settings.target, &pipeline, &self.run_id, &absent, &absent_objects],
+            &[&self.settings.target, &pipeline, &self.run_id, &absent, &absent_objects],
         )
         .await?;
+        let batches = vec![batch; absent.len()];
+        GenericClient::execute(&transaction, sql::file("deliver/ledger/free.sql")?, &[&batches, &absent]).await?;
         let unclear: Vec<Uuid> = findings.unclear.iter().map(|(record, _)| record.item.key).collect();
         let unclear_objects: Vec<&str> = findings.unclear.iter().map(|(record, _)| record.object.as_str()).collect();
         let reasons: Vec<String> = findings
@@ -472,20 +519,22 @@ impl Ledger<'_> {
 
     async fn acknowledge(&self, transaction: &Transaction<'_>, taken: &[Taken<'_>]) -> Result<()> {
         let (formers, successors): (Vec<Uuid>, Vec<Uuid>) =
-            taken.iter().filter_map(|taken| Some((taken.record.former_id?, taken.record.key))).unzip();
+            taken.iter().filter_map(|taken| Some((taken.taken.record.former_id?, taken.taken.record.key))).unzip();
         if !formers.is_empty() {
             self.move_ledger(transaction, &formers, &successors).await?;
         }
         let batches: Vec<i64> = taken.iter().map(|taken| taken.batch).collect();
-        let objects: Vec<&str> = taken.iter().map(|taken| taken.record.object.as_str()).collect();
-        let keys: Vec<Uuid> = taken.iter().map(|taken| taken.record.key).collect();
-        let contacts: Vec<Uuid> = taken.iter().map(|taken| taken.record.contact_id).collect();
-        let payloads: Vec<&Json> = taken.iter().map(|taken| &taken.record.payload).collect();
-        let ids: Vec<&Option<String>> = taken.iter().map(|taken| taken.target_id).collect();
+        let records = || taken.iter().map(|taken| &taken.taken.record);
+        let objects: Vec<&str> = records().map(|record| record.object.as_str()).collect();
+        let keys: Vec<Uuid> = records().map(|record| record.key).collect();
+        let contacts: Vec<Uuid> = records().map(|record| record.contact_id).collect();
+        let payloads: Vec<&Json> = records().map(|record| &record.payload).collect();
+        let ids: Vec<&Option<String>> = taken.iter().map(|taken| &taken.taken.target_id).collect();
+        let are_seen: Vec<bool> = taken.iter().map(|taken| taken.taken.is_seen).collect();
         GenericClient::execute(
             transaction,
             sql::file("deliver/ledger/acknowledge.sql")?,
-            &[&self.settings.target, &batches, &self.run_id, &objects, &keys, &contacts, &payloads, &ids],
+            &[&self.settings.target, &batches, &self.run_id, &objects, &keys, &contacts, &payloads, &ids, &are_seen],
         )
         .await?;
         Ok(())
@@ -616,7 +665,9 @@ impl Ledger<'_> {
 /// What a ledger row in state `sending` carries besides the desired state: enough to ask for it by.
 fn sending_payload(record: &Rendered) -> Json {
     let rest = serde_json::json!({"address": record.address, "former_id": record.former_id});
-    let sending = Json::from(rest).with_member("request", record.request.text());
+    let sending = Json::from(rest)
+        .with_member("envelope", record.envelope.text())
+        .with_member("request", record.request.text());
     record.payload.with_member("sending", sending.text())
 }
 

@@ -2,17 +2,20 @@
 //!
 //! What the target deduplicates is simply rendered and sent again. What it does not is looked for at the target: there, it
 //! is acknowledged; not there once the time has passed in which the call may still take effect (or because not even the
-//! contact is there), it is sent again; where the target cannot tell, it is held for a person. Never a blind repeat.
+//! contact is there), it is sent again; where the target cannot tell, it is held for a person. Never a blind repeat. Jobs
+//! are waited for by the flight ([`super::jobs`]).
 
 use super::Load;
+use super::jobs::OpenJob;
 use super::ledger::{Findings, OpenRecord};
 use super::tally::Tally;
 use crate::failpoint::{self, Bug, Point};
-use crate::target::{Found, Item, Operation};
+use crate::target::{Found, Item, Manner, Operation};
 use crate::{Error, Kind, Result};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 /// What a look-up is called in counts.
 const LOOK_UP_CALL: &str = "look up outcomes";
@@ -32,7 +35,8 @@ impl Load<'_> {
         let rows = client
             .query(
                 "select batch_id, pipeline, operation,
-                    extract(epoch from clock_timestamp() - started_at)::double precision
+                    extract(epoch from clock_timestamp() - started_at)::double precision,
+                    keys, target_reference
                  from delivery.batches
                  where target = $1 and finished_at is null
                  order by batch_id",
@@ -43,11 +47,25 @@ impl Load<'_> {
         for row in rows {
             let (batch, name, age): (i64, String, f64) = (row.get(0), row.get(2), row.get(3));
             let operation = self.operations.iter().find(|operation| operation.name == name).cloned();
-            if operation.as_ref().is_some_and(|operation| operation.idempotent) {
-                self.supersede(batch).await?;
-                continue;
-            }
             let began = Instant::now().checked_sub(Duration::from_secs_f64(age.max(0.0))).unwrap_or_else(Instant::now);
+            match &operation {
+                Some(operation) if operation.manner == Manner::Job => {
+                    let contacts = row.get::<_, Vec<Uuid>>(4).into_iter().collect();
+                    self.note_open_job(OpenJob {
+                        batch,
+                        operation: operation.clone(),
+                        contacts,
+                        reference: row.get(5),
+                        began,
+                    });
+                    continue;
+                }
+                Some(operation) if operation.idempotent => {
+                    self.supersede(batch).await?;
+                    continue;
+                }
+                _ => {}
+            }
             let batch = OpenBatch { batch, pipeline: row.get(1), operation, began };
             if !self.try_settle(&batch).await? {
                 open.push(batch);

@@ -11,6 +11,9 @@
 //! Both are a [`pass`] through a queue, whose calls are kept in order by the [`flight`]. What changed goes before what is
 //! pending only because everything is compared, and a back-fill lets other pipelines of the account go first.
 //!
+//! A target that imports in [`jobs`] is asked for them until they have ended. Where opt-outs made at the target show on no
+//! card, they are read from its list first ([`opt_outs`]).
+//!
 //! Around every call [`ledger`] commits the intent before and the outcome after, so the pass may be killed anywhere. What
 //! a target refuses leaves the queue for `delivery.rejects` and comes back when it changes or by `wharf rejects retry`.
 //! What it cannot take now stays pending. [`pace`] says when a call may be made, [`tally`] counts.
@@ -23,8 +26,10 @@ pub mod feed;
 pub mod fields;
 mod flight;
 pub mod guard;
+mod jobs;
 pub mod ledger;
 mod look_up;
+mod opt_outs;
 pub mod pace;
 mod pass;
 mod planned;
@@ -36,6 +41,7 @@ pub mod tally;
 use self::bench::{Bench, Object, Purpose, Rendered};
 pub(in crate::stage) use self::contacts::{CHECK_CALL, addresses_to_check, count_unsent};
 use self::feed::{Baseline, Part};
+use self::jobs::OpenJob;
 use self::ledger::{BatchEnd, Ledger};
 use self::pace::Gate;
 use self::settings::Settings;
@@ -48,7 +54,7 @@ use crate::progress::{Meter, Progress};
 use crate::store::budget::AccountBudget;
 use crate::store::lease::{self, Want};
 use crate::store::{Lease, statistics};
-use crate::target::{Operation, Target};
+use crate::target::{JobPatience, Operation, Target};
 use crate::{Error, Kind, Result, sql};
 use serde::Serialize;
 use serde_json::json;
@@ -68,6 +74,8 @@ const BENCHES: usize = 2;
 
 /// How often a load goes through its queue, should answers be lost over and over.
 const ROUNDS: u32 = 3;
+/// Most calls that a record takes, one after the other: an opt-out and an import, an order and its event.
+const MOST_STEPS: u32 = 4;
 
 /// The share of refused records beyond which a load stops, where the pipeline file names none.
 const MAX_REJECT_SHARE: f64 = 0.2;
@@ -178,10 +186,10 @@ pub async fn load_as(
     patience: Patience,
     options: &Options,
 ) -> Result<Summary> {
-    let settings = Settings::new(pipeline, target.as_ref())?;
+    let settings = Settings::learned(pipeline, target.as_ref()).await?;
     let own = format!("load:{}/{}", settings.target, settings.pipeline);
     let own = Arc::new(Lease::take(&context.db, &context.run, &own).await?);
-    let budget = AccountBudget::open(&context.db, pipeline).await?;
+    let budget = AccountBudget::open(&context.db, pipeline, target.as_ref()).await?;
     let lower = budget.lower().map(str::to_owned);
     budget.keep(target.as_ref());
     let ledger =
@@ -192,21 +200,24 @@ pub async fn load_as(
         parallel: pipeline.load.parallel.map_or_else(|| target.parallel(), |calls| calls as usize).max(1),
         max_reject_share: pipeline.load.max_reject_share.unwrap_or(MAX_REJECT_SHARE),
         limits: (!options.allow_mass_change && options.plan.is_none()).then_some(pipeline.load.guard),
-        target,
         settings: &settings,
         ledger,
         gate: Gate::new(pipeline.load.window.clone(), context.stop.clone(), context.run.now()),
         patience,
+        job_patience: target.job_patience(),
+        open_jobs: Mutex::new(Vec::new()),
         is_planned: options.plan.is_some(),
         is_restored: restored::is_restored(&context.db).await?,
         first_load: AtomicBool::new(false),
         has_more: AtomicBool::new(false),
+        has_next: AtomicBool::new(false),
         wait_until: Mutex::new(Instant::now() + patience.appear),
         confirmed: Mutex::new(HashSet::new()),
         meter: Mutex::new(Progress::silent().meter("", None)),
         tally: Mutex::new(Tally::default()),
         answered: (AtomicU64::new(0), AtomicU64::new(0)),
         analyzed_at: AtomicU64::new(0),
+        target,
         summary: Mutex::new(Summary { lower_rate: lower, ..Summary::default() }),
     };
     let result = load.run(pipeline, options).await;
@@ -253,6 +264,9 @@ struct Load<'a> {
     ledger: Ledger<'a>,
     gate: Gate,
     patience: Patience,
+    job_patience: JobPatience,
+    /// Jobs of earlier loads that nobody waits for yet.
+    open_jobs: Mutex<Vec<OpenJob>>,
     /// Whether it keeps to a saved plan.
     is_planned: bool,
     /// Whether events may have been sent that the ledger does not know.
@@ -260,6 +274,8 @@ struct Load<'a> {
     first_load: AtomicBool,
     /// Whether a look-up has made something pending again that was done with.
     has_more: AtomicBool,
+    /// Whether something was acknowledged that takes another call.
+    has_next: AtomicBool,
     /// Until when events may wait for contacts to appear.
     wait_until: Mutex<Instant>,
     /// The contacts that were seen at the target for the last slice of events.
@@ -292,10 +308,13 @@ impl Load<'_> {
             planned::verify(self.context, self.settings, path).await?;
             planned::prepare(&mut bench, &self.ledger, part.through, path).await?;
         }
+        self.read_opt_outs().await?;
         let mut benches = vec![bench];
 
-        for round in 0..ROUNDS {
+        let mut lost = 0;
+        for round in 0..ROUNDS + MOST_STEPS {
             self.has_more.store(false, Ordering::Relaxed);
+            self.has_next.store(false, Ordering::Relaxed);
             lock(&self.tally).waiting.clear();
             // A plan was made in one pass, and what becomes of an order depends on the contacts before it.
             if !self.is_planned && self.has_backfill().await? {
@@ -307,7 +326,11 @@ impl Load<'_> {
             self.go_through(&mut benches, Share::Rest, round).await?;
             // By now most of the time has passed in which a call of an earlier load may still show its work.
             self.settle_all(&mut open).await?;
-            if !self.has_more.load(Ordering::Relaxed) {
+            lost += u32::from(self.has_more.load(Ordering::Relaxed));
+            // A plan holds the first call of what takes several; the rest stays pending.
+            let has_next = self.has_next.load(Ordering::Relaxed) && !self.is_planned;
+            let goes_on = has_next || self.has_more.load(Ordering::Relaxed);
+            if !goes_on || lost >= ROUNDS {
                 break;
             }
         }
@@ -501,14 +524,17 @@ impl Load<'_> {
     /// Counts what a call has done; refuses to go on when the target refuses too much.
     fn count_end(&self, object: Object, end: &BatchEnd) -> Result<()> {
         self.count(|tally| {
-            for (record, _) in &end.acknowledged {
-                Tally::add(&mut tally.sent, record.kind.as_str(), 1);
-                tally.opt_outs_kept += u64::from(record.kept.is_some());
+            for taken in &end.acknowledged {
+                Tally::add(&mut tally.sent, taken.record.kind.as_str(), 1);
+                tally.opt_outs_kept += u64::from(taken.record.kept.is_some());
             }
             for refusal in &end.refused {
                 Tally::add(&mut tally.rejected, refusal.code.as_str(), 1);
             }
         });
+        if end.acknowledged.iter().any(|taken| taken.record.has_next) {
+            self.has_next.store(true, Ordering::Relaxed);
+        }
         self.advance(end.acknowledged.len() + end.refused.len());
         if object == Object::Contact {
             // What was sent takes its time to appear, and events wait that long for it.

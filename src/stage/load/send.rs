@@ -1,7 +1,7 @@
 //! What a call's answer says of its records.
 
 use super::bench::Rendered;
-use super::ledger::{BatchEnd, Refusal};
+use super::ledger::{Acknowledged, BatchEnd, Refusal};
 use crate::target::{BatchOutcome, Item, Operation, Outcome};
 use crate::{Error, Kind, Result};
 
@@ -23,7 +23,13 @@ pub(super) fn sort_out(operation: &Operation, records: Vec<Rendered>, outcome: B
     let mut words: Option<String> = None;
     for (record, outcome) in records.into_iter().zip(outcome.outcomes) {
         match outcome {
-            Outcome::Acknowledged(id) => end.acknowledged.push((record, id)),
+            Outcome::Acknowledged(target_id) => {
+                end.acknowledged.push(Acknowledged { record, target_id, is_seen: false });
+            }
+            Outcome::There(target_id) => end.acknowledged.push(Acknowledged { record, target_id, is_seen: true }),
+            Outcome::Started => {
+                return Err(Error::new(Kind::Internal, format!("{}: a job has not ended", operation.name)));
+            }
             Outcome::Refused { code, reason } => {
                 words.get_or_insert_with(|| reason.clone());
                 end.refused.push(Refusal { record, code: code.to_owned(), reason });
@@ -58,6 +64,7 @@ pub(super) fn item(record: &Rendered) -> Item {
         key: record.key,
         contact_id: record.contact_id,
         address: record.address.clone(),
+        envelope: record.envelope.clone(),
         request: record.request.clone(),
     }
 }

@@ -37,6 +37,20 @@ impl Settings {
     /// # Errors
     /// [`crate::Kind::PipelineFile`] for a field expression that is no expression.
     pub fn new(pipeline: &Pipeline, target: &dyn Target) -> Result<Self> {
+        Self::with(pipeline, target, Value::Null)
+    }
+
+    /// The same with what only the account can tell.
+    ///
+    /// # Errors
+    /// As [`Settings::new`]; what the target answers.
+    pub async fn learned(pipeline: &Pipeline, target: &dyn Target) -> Result<Self> {
+        let properties: Vec<&str> = pipeline.contacts.fields.keys().map(String::as_str).collect();
+        let learned = target.learn(&properties).await?;
+        Self::with(pipeline, target, learned)
+    }
+
+    fn with(pipeline: &Pipeline, target: &dyn Target, learned: Value) -> Result<Self> {
         let fields = Fields::new(&pipeline.contacts.fields)?;
         let mut deliver = target.deliver_settings();
         let check_existing = match deliver.as_object_mut().and_then(|settings| settings.remove("check_existing")) {
@@ -44,6 +58,9 @@ impl Settings {
             None => true,
         };
         let connections: Vec<String> = pipeline.sources.iter().map(|source| source.connection.clone()).collect();
+        if let (Some(deliver), false) = (deliver.as_object_mut(), learned.is_null()) {
+            deliver.insert("learned".to_owned(), learned);
+        }
         let value = json!({
             "target": pipeline.target.account,
             "pipeline": pipeline.name,
@@ -66,6 +83,7 @@ impl Settings {
         for file in ["contacts", "contact_requests", "events"] {
             fingerprint.update(sql::file(&format!("deliver/{platform}/{file}.sql"))?);
         }
+        fingerprint.update(sql::file("deliver/common.sql")?);
         let mut named = value.clone();
         if let Some(members) = named.as_object_mut() {
             members.insert("fields".to_owned(), json!(pipeline.contacts.fields));

@@ -26,16 +26,20 @@ use super::load::settings::Settings;
 use super::load::tally::{Counts, Tally};
 use super::load::{CHECK_CALL, addresses_to_check, analyze_stale, count_unsent, find_operation};
 use crate::config::Pipeline;
+use crate::config::pipeline::Load as LoadSettings;
 use crate::progress::Progress;
 use crate::store::Database;
 use crate::target::{Operation, Target};
-use crate::{Error, Kind, Result};
+use crate::{Error, Kind, Result, sql};
 use jiff::Timestamp;
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+
+/// How a payload, as PostgreSQL writes it, says that an order is DELIVERED.
+const DELIVERED: &str = "\"status\": \"DELIVERED\"";
 
 /// What was asked of a plan.
 #[derive(Debug, Clone, Default)]
@@ -83,8 +87,19 @@ pub struct Report {
     pub seconds: Option<f64>,
     /// The same with closed hours, and when it would be done; `None` without a rate.
     pub estimate: Option<Estimate>,
+    /// Of a target that scores customers by their DELIVERED orders: how many of this pipeline it has, and will have.
+    pub delivered: Option<Delivered>,
     /// How many records were saved, if the plan was.
     pub saved: Option<u64>,
+}
+
+/// DELIVERED orders that a target scores customers by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Delivered {
+    /// How many the ledger says that it has.
+    pub held: u64,
+    /// How many it would have after the load.
+    pub after: u64,
 }
 
 /// Works out what a load of `pipeline` would do; every record is given to `see` as it is found.
@@ -115,7 +130,7 @@ pub async fn plan_as(
     options: &Options,
     mut see: impl FnMut(Record) -> Result<()>,
 ) -> Result<Report> {
-    let settings = Settings::new(pipeline, target)?;
+    let settings = Settings::learned(pipeline, target).await?;
     let mut client = db.client().await?;
     let part = Part::find(&mut client, &settings, None, options.full).await?;
     if part.baseline.is_some() {
@@ -142,48 +157,72 @@ pub async fn plan_as(
     sums.toll.held = guard::held(bench.client(), &settings).await?;
     let mut audit = if options.full { Some(Audit::begin(&bench, &settings).await?) } else { None };
 
+    // A saved plan holds the first call of what takes several: the next load sends the rest.
+    let mut is_first = true;
     let contacts = bench.queue(Object::Contact).await?;
     let meter = progress.meter("plan contacts", Some(contacts));
-    while let Some(rendered) = bench.next_contacts().await? {
-        go_on(stop)?;
-        bench.note_planned(&rendered).await?;
-        sums.contacts(&rendered)?;
-        if let Some(audit) = &mut audit {
-            audit.see(&bench, &settings, &rendered).await?;
-        }
-        for rendered in &rendered {
-            let record = Record::new(rendered);
-            if rendered.before.is_some() {
-                sums.fields(&record);
+    loop {
+        while let Some(rendered) = bench.next_contacts().await? {
+            go_on(stop)?;
+            bench.note_planned(&rendered).await?;
+            bench.note_steps(&rendered).await?;
+            sums.contacts(&rendered)?;
+            if let Some(audit) = &mut audit {
+                audit.see(&bench, &settings, &rendered).await?;
             }
-            see(record)?;
+            for rendered in &rendered {
+                let record = Record::new(rendered);
+                if rendered.before.is_some() {
+                    sums.fields(&record);
+                }
+                see(record)?;
+            }
+            if is_first {
+                save(&mut writer, &rendered)?;
+            }
+            meter.advance(count(rendered.len()));
         }
-        save(&mut writer, &rendered)?;
-        meter.advance(count(rendered.len()));
+        // What takes another call is looked at again, as a load would.
+        is_first = false;
+        if bench.keep_steps(Object::Contact).await? == 0 || bench.queue(Object::Contact).await? == 0 {
+            break;
+        }
     }
     meter.finish(format_args!("{contacts} looked at"));
 
+    is_first = true;
     let orders = bench.queue(Object::Order).await?;
     let meter = progress.meter("plan orders", Some(orders));
-    while let Some(rendered) = bench.next_events().await? {
-        go_on(stop)?;
-        let to_confirm = sums.events(&rendered)?;
-        bench.note_confirmed(&to_confirm).await?;
-        if let Some(audit) = &mut audit {
-            audit.see(&bench, &settings, &rendered).await?;
+    loop {
+        while let Some(rendered) = bench.next_events().await? {
+            go_on(stop)?;
+            let to_confirm = sums.events(&rendered)?;
+            bench.note_confirmed(&to_confirm).await?;
+            bench.note_steps(&rendered).await?;
+            if let Some(audit) = &mut audit {
+                audit.see(&bench, &settings, &rendered).await?;
+            }
+            rendered.iter().try_for_each(|record| see(Record::new(record)))?;
+            if is_first {
+                save(&mut writer, &rendered)?;
+            }
+            meter.advance(count(rendered.len()));
         }
-        rendered.iter().try_for_each(|record| see(Record::new(record)))?;
-        save(&mut writer, &rendered)?;
-        meter.advance(count(rendered.len()));
+        is_first = false;
+        if bench.keep_steps(Object::Order).await? == 0 || bench.queue(Object::Order).await? == 0 {
+            break;
+        }
     }
     meter.finish(format_args!("{orders} looked at"));
+    let delivered = if target.scores_delivered() { Some(sums.delivered(bench.client(), &settings).await?) } else { None };
     if let Some(audit) = &mut audit {
         audit.end(&bench, &part, &settings).await?;
     }
 
     let (tally, toll, changed_fields) = sums.end();
     let calls = tally.all_calls();
-    let estimate = Estimate::new(calls, &pipeline.load, part.first_load, Timestamp::now());
+    let load = LoadSettings { rate: pipeline.load.rate.or_else(|| target.rate()), ..pipeline.load.clone() };
+    let estimate = Estimate::new(calls, &load, part.first_load, Timestamp::now());
     let mut report = Report {
         pipeline: settings.pipeline.clone(),
         target: settings.target.clone(),
@@ -201,6 +240,7 @@ pub async fn plan_as(
         calls,
         seconds: estimate.as_ref().map(|estimate| estimate.working),
         estimate,
+        delivered,
         saved: None,
     };
     if let Some(writer) = writer {
@@ -243,6 +283,9 @@ struct Sums {
     tally: Tally,
     toll: Toll,
     changed_fields: Counts,
+    /// What would become of orders by this load: whether the target has them as DELIVERED then.
+    delivered: HashMap<Uuid, bool>,
+    scores_delivered: bool,
 }
 
 impl Sums {
@@ -256,6 +299,8 @@ impl Sums {
             tally: Tally::default(),
             toll: Toll::default(),
             changed_fields: Counts::new(),
+            delivered: HashMap::new(),
+            scores_delivered: target.scores_delivered(),
         }
     }
 
@@ -283,6 +328,10 @@ impl Sums {
                 let is_it = |operation: &Operation| operation.object == record.object;
                 let operation = find_operation(&self.operations, is_it, &record.object)?;
                 self.to_send.entry(operation.name).or_insert((0, operation.batch)).0 += 1;
+                if self.scores_delivered {
+                    // Of several steps of an order the last one stands.
+                    self.delivered.insert(record.key, record.payload.text().contains(DELIVERED));
+                }
                 if operation.needs_contact && !record.is_confirmed {
                     to_confirm.insert(record.contact_id);
                 }
@@ -291,6 +340,14 @@ impl Sums {
         }
         self.looks += count(to_confirm.len()).div_ceil(self.per_look);
         Ok(to_confirm.into_iter().collect())
+    }
+
+    /// How many DELIVERED orders the target has, and would have.
+    async fn delivered(&self, client: &tokio_postgres::Client, settings: &Settings) -> Result<Delivered> {
+        let (keys, after): (Vec<Uuid>, Vec<bool>) = self.delivered.iter().map(|(key, after)| (*key, *after)).unzip();
+        let row = client.query_one(sql::file("deliver/delivered.sql")?, &[&settings.target, &keys, &after]).await?;
+        let read = |at: usize| u64::try_from(row.get::<_, i64>(at)).unwrap_or(0);
+        Ok(Delivered { held: read(0), after: read(1) })
     }
 
     fn add(&mut self, record: &Rendered) {

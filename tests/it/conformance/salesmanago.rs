@@ -10,7 +10,13 @@ use wharf::sandbox::{Platform as _, Sandbox, SandboxOptions};
 use wharf::target::{Item, registry};
 
 fn item(address: String, request: Value) -> Item {
-    Item { key: Uuid::new_v4(), contact_id: Uuid::new_v4(), address, request: request.into() }
+    Item {
+        key: Uuid::new_v4(),
+        contact_id: Uuid::new_v4(),
+        address,
+        envelope: serde_json::Value::Null.into(),
+        request: request.into(),
+    }
 }
 
 pub fn contact(n: usize) -> Item {

@@ -158,10 +158,11 @@ fn apply(state: &mut State, operation: &Operation, items: &[Item]) {
 impl Target for FakeTarget {
     fn operations(&self) -> Vec<Operation> {
         let batch = self.state(|state| state.batch);
-        let event = |name, object| Operation { name, object, batch, idempotent: false, needs_contact: true };
+        let event = |name, object| Operation { name, object, batch, needs_contact: true, ..Operation::default() };
+        let card = |name, batch| Operation { name, object: "contact", batch, idempotent: true, ..Operation::default() };
         vec![
-            Operation { name: "rename contact", object: "contact", batch: 1, idempotent: true, needs_contact: false },
-            Operation { name: "upsert contacts", object: "contact", batch, idempotent: true, needs_contact: false },
+            card("rename contact", 1),
+            card("upsert contacts", batch),
             event("add purchases", "purchase"),
             event("add cancellations", "cancellation"),
             event("add returns", "return"),
