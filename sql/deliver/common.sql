@@ -39,8 +39,8 @@ where not exists (
     and not exists (select from canonical.contacts where contacts.contact_id = formers.former_id)
 order by formers.key, formers.moved_at desc, formers.former_id;
 
--- For each contact in hand that is no more: whether the account has, or is about to get, the one that it became, and whether
--- its card is renamed for that one.
+-- For each contact in hand that is no more: whether the account has, or is about to get, the one that it became,
+-- and whether its card is renamed for that one.
 create temporary view deliver_successors as
 with recursive successors as (
     select desired.key, moves.moved_to as successor_id

@@ -1,5 +1,5 @@
--- How many orders a target account holds as DELIVERED, and how many it would after a load. $1 target; $2 orders that the load
--- sends, $3 whether each is DELIVERED then.
+-- How many orders a target account holds as DELIVERED, and how many it would after a load. $1 target; $2 orders
+-- that the load sends, $3 whether each is DELIVERED then.
 with held as (
     -- The last thing said of an order, whatever it was sent as.
     select distinct on (ledger.key) ledger.key, ledger.payload ->> 'status' = 'DELIVERED' as is_delivered

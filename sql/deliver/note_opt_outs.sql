@@ -1,5 +1,5 @@
--- Opt-outs made at a target account, as its list says them: the latest of each address. $1 target, $2 run, and one array per
--- column: $3 and on.
+-- Opt-outs made at a target account, as its list says them: the latest of each address. $1 target, $2 run, and one
+-- array per column: $3 and on.
 insert into delivery.opt_outs (target, channel, address, opted_out_at, run_id)
 select
     $1,

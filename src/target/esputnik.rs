@@ -161,7 +161,8 @@ fn address(account: &Account) -> Result<Url> {
     let written = account.base_url.trim();
     let whole = if written.contains("://") { written.to_owned() } else { format!("https://{written}") };
     let wrong = |detail: &str| {
-        Error::new(Kind::Address, format!("base_url {detail}")).hint("write https://esputnik.com/api or https://yespo.io/api")
+        Error::new(Kind::Address, format!("base_url {detail}"))
+            .hint("write https://esputnik.com/api or https://yespo.io/api")
     };
     let url = Url::parse(&whole).map_err(|_| wrong("is no address"))?;
     let is_local = match url.host() {

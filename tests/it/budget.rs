@@ -1,6 +1,7 @@
 //! The budget of a target account: one row in Postgres, however many processes and pipelines draw from it.
 
 use crate::support::canonical::pipeline;
+use crate::support::fake_target::FakeTarget;
 use crate::support::{self, TestDatabase};
 use serde_json::json;
 use std::time::Duration;
@@ -9,7 +10,8 @@ use wharf::http::budget::{Block, Grant, Spacing};
 use wharf::store::budget::AccountBudget;
 
 async fn budget(db: &TestDatabase, name: &str, load: serde_json::Value) -> AccountBudget {
-    AccountBudget::open(db, &pipeline(&json!({ "name": name, "load": load }))).await.unwrap()
+    let target = FakeTarget::new();
+    AccountBudget::open(db, &pipeline(&json!({ "name": name, "load": load })), &target).await.unwrap()
 }
 
 async fn turns(budget: &AccountBudget, wanted: u32) -> Block {

@@ -40,6 +40,7 @@ mod soak;
 mod source_woocommerce;
 mod sql_format;
 mod staging;
+mod target_esputnik;
 mod target_salesmanago;
 mod tls;
 mod transform;

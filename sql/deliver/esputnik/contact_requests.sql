@@ -1,17 +1,19 @@
 -- The call that brings eSputnik from what it last acknowledged to what is desired: one row per pg_temp.deliver_desired.
 --
--- verdict: send (operation, address, envelope and request say what), same (it holds just that), skip and reject as before.
--- A contact may take several calls; each is rendered when the one before has been acknowledged (`has_next`):
+-- verdict: send (operation, address, envelope and request say what), same (it holds just that), skip and reject as
+-- before. A contact may take several calls; each is rendered when the one before has been acknowledged
+-- (`has_next`):
 --
 --   unsubscribe   its address goes on the list of unsubscribed ones, before anything is imported
---   resubscribe   its address comes off that list: only for an opt-in that is later than the opt-out that we sent, and than
---                 the one that the person made at eSputnik (delivery.opt_outs); else that one is kept and noted (`kept`)
+--   resubscribe   its address comes off that list: only for an opt-in that is later than the opt-out that we sent,
+--                 and than the one that the person made at eSputnik (delivery.opt_outs); else that one is kept and
+--                 noted (`kept`)
 --   import        the card; new people are confirmed by it
 --   subscribe     a new person of whom it is not known whether they agreed, unconfirmed
 --
--- `contactFields` and `customFieldsIDs` name what has a value here, or had one that we sent: an import without them empties
--- what it does not name, and what others have written at eSputnik is not ours to empty. Sheet, sections 5.1 to 5.3.
--- $1 settings, as for contacts.sql.
+-- `contactFields` and `customFieldsIDs` name what has a value here, or had one that we sent: an import without them
+-- empties what it does not name, and what others have written at eSputnik is not ours to empty. Sheet, sections 5.1
+-- to 5.3. $1 settings, as for contacts.sql.
 with settings as (
     select
         $1::jsonb ->> 'target' as target,
@@ -112,8 +114,10 @@ stated as (
 wishes as (
     select
         stated.*,
-        step in ('send', 'gone') and email is not null and state = 'opt_out' and sent_state is distinct from 'opt_out'
-            as wants_out,
+        step in ('send', 'gone')
+        and email is not null
+        and state = 'opt_out'
+        and sent_state is distinct from 'opt_out' as wants_out,
         step = 'send'
         and state = 'opt_in'
         and (
@@ -130,8 +134,8 @@ decided as materialized (
         wishes.*,
         wants_in and is_later as force_in,
         wants_in and not is_later as is_kept,
-        -- A statement that was not followed because of an opt-out there keeps saying so as long as it is the same one; an
-        -- opt-in that does not lift what we have sent leaves that standing.
+        -- A statement that was not followed because of an opt-out there keeps saying so as long as it is the same
+        -- one; an opt-in that does not lift what we have sent leaves that standing.
         case
             when step <> 'send' then wanted
             when wants_in and not is_later then
@@ -154,8 +158,7 @@ steps as materialized (
             when step = 'gone' then 'untag'
             when is_imported and former_id is null and base - 'subscribed' = payload then 'same'
             -- Somebody who has not been asked yet, and nothing has changed in that.
-            when state = 'unknown' and email is not null and sent_state is not distinct from 'unknown' and base ? 'subscribed'
-                then 'unconfirmed'
+            when state = 'unknown' and email is not null and sent_state = 'unknown' and base ? 'subscribed' then 'unconfirmed'
             when state = 'unknown' and email is not null and not is_imported then 'subscribe'
             else 'import'
         end as outcome
@@ -278,7 +281,7 @@ contacts as (
         select
             former_id is not null
             and former_target_id ~ '^\d{1,18}$'
-            and card ->> 'external_id' is distinct from former_external_id as is_by_id
+            and (card ->> 'external_id' = former_external_id) is not true as is_by_id
     ) as renamed
     cross join lateral (
         select

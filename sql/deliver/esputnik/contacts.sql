@@ -2,12 +2,13 @@
 --
 -- verdict: send (the payload is the desired state), skip (a filter of the pipeline file leaves it out), reject (it
 -- cannot be sent, the code says why), gone (no shop has it any more). Filters decide who enters; whom the account
--- already holds is kept up to date whatever the filters say, so that an opt-out always gets through. Whoever is imported is
--- confirmed at once, so nobody is of whom it is not known that they agreed (sheet, section 5.1).
+-- already holds is kept up to date whatever the filters say, so that an opt-out always gets through. Whoever is
+-- imported is confirmed at once, so nobody is of whom it is not known that they agreed (sheet, section 5.1).
 --
 -- The payload is the whole card in our words; contact_requests.sql turns it into calls. What eSputnik would refuse the
 -- whole contact for (a name, a phone, a value of a field) is left out instead. Sheet, sections 5.1, 5.6 and 7.
--- $1 settings: connections, pipeline settings, and `deliver`, what the account's settings say and what was learned there.
+-- $1 settings: connections, pipeline settings, and `deliver`, what the account's settings say and what was learned
+-- there.
 with settings as (
     select
         $1::jsonb ->> 'target' as target,

@@ -1,28 +1,29 @@
 -- The call that each candidate order takes next: one row per order in pg_temp.deliver_candidates that exists.
 --
---   order        Add orders: whenever the order's content differs from what was acknowledged. It knows the order's id, so a
---                resend updates; but each one makes an event there, so nothing is sent that says nothing new
---   event        orderCreated for an order that eSputnik has no event of; orderDelivered and orderCancelled once in the life
---                of an order, where nothing but the status changed and the create is known to have been accepted;
---                orderUpdated, which creates what is absent, for all else: other changes (before a status event, with the
---                status of before), and a status that comes for the second time
+--   order        Add orders: whenever the order's content differs from what was acknowledged. It knows the order's
+--                id, so a resend updates; but each one makes an event there, so nothing is sent that says nothing
+--                new
+--   event        orderCreated for an order that eSputnik has no event of; orderDelivered and orderCancelled once in
+--                the life of an order, where nothing but the status changed and the create is known to have been
+--                accepted; orderUpdated, which creates what is absent, for all else: other changes (before a status
+--                event, with the status of before), and a status that comes for the second time
 --   past event   orderCreated in place of an event as long as this pipeline's first load lasts: no workflow starts
 --
 -- `orders_via` chooses between Add orders, events, and both: Add orders first, the event once that was acknowledged
 -- (`has_next`).
 --
--- verdict: send, same (all was sent), skip (a filter leaves it out), hold (needs a person: status not mapped, or an earlier
--- outcome is unknown), wait (its contact is not there yet), reject: what eSputnik would ignore without a word (sheet,
--- sections 5.4 and 5.5).
+-- verdict: send, same (all was sent), skip (a filter leaves it out), hold (needs a person: status not mapped, or an
+-- earlier outcome is unknown), wait (its contact is not there yet), reject: what eSputnik would ignore without a
+-- word (sheet, sections 5.4 and 5.5).
 --
--- Money: every amount is converted first where a rate says so, then the total (less shipping, where that stands beside the
--- items) is shared out over the lines in cents, in proportion to their own totals, so discounts, fees and taxes are within
--- the prices. A line whose share does not divide by its quantity becomes two items a cent apart; one of a broken quantity
--- becomes one piece. So items (and shipping) always add up to totalCost.
+-- Money: every amount is converted first where a rate says so, then the total (less shipping, where that stands
+-- beside the items) is shared out over the lines in cents, in proportion to their own totals, so discounts, fees
+-- and taxes are within the prices. A line whose share does not divide by its quantity becomes two items a cent
+-- apart; one of a broken quantity becomes one piece. So items (and shipping) always add up to totalCost.
 --
--- An event holds at most 20 kB: categories go first and names are cut at 60 letters, then the lines that do not fit are put
--- together into one last item with their sum. What does not fit even so is rejected.
--- $1 settings, as for contacts.sql.
+-- An event holds at most 20 kB: categories go first and names are cut at 60 letters, then the lines that do not fit
+-- are put together into one last item with their sum. What does not fit even so is rejected. $1 settings, as for
+-- contacts.sql.
 with settings as (
     select
         $1::jsonb ->> 'target' as target,
@@ -158,15 +159,16 @@ contacts as materialized (
 priced as materialized (
     select
         orders.*,
-        coalesce(nullif(upper(btrim(orders.currency)), ''), settings.default_currency) as given_currency,
+        named.currency as given_currency,
         case
-            when settings.currencies ? coalesce(nullif(upper(btrim(orders.currency)), ''), settings.default_currency) then 1
-            else (
-                settings.rates ->> coalesce(nullif(upper(btrim(orders.currency)), ''), settings.default_currency)
-            )::numeric
+            when settings.currencies ? named.currency then 1
+            else (settings.rates ->> named.currency)::numeric
         end as factor
     from orders
     cross join settings
+    cross join lateral (
+        select coalesce(nullif(upper(btrim(orders.currency)), ''), settings.default_currency) as currency
+    ) as named
 ),
 sums as materialized (
     select
@@ -539,7 +541,9 @@ bodies as materialized (
         jsonb_strip_nulls(jsonb_build_object(
             'eventTypeKey', event_type,
             'keyValue', key_value,
-            'occurred', case when object = 'past event' then to_char(placed_at at time zone own_zone, 'YYYY-MM-DD"T"HH24:MI') end
+            'occurred', case
+                when object = 'past event' then to_char(placed_at at time zone own_zone, 'YYYY-MM-DD"T"HH24:MI')
+            end
         )) as head,
         case when event_type in ('orderCreated', 'orderUpdated') then ids || details else ids end as params,
         case when event_type in ('orderCreated', 'orderUpdated') then content -> 'items' end as items

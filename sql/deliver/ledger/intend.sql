@@ -1,6 +1,6 @@
--- Intents of a call that the target does not deduplicate, before it is made: one row per record, in state sending. What the
--- target held of the object until then stays beside it, for the case that the call is not done. Nothing is written over
--- whose outcome is open. $1 target, $2 batch, $3 run, and one array per column: $4 and on.
+-- Intents of a call that the target does not deduplicate, before it is made: one row per record, in state sending.
+-- What the target held of the object until then stays beside it, for the case that the call is not done. Nothing is
+-- written over whose outcome is open. $1 target, $2 batch, $3 run, and one array per column: $4 and on.
 insert into delivery.ledger (
     target,
     object,

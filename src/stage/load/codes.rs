@@ -15,7 +15,10 @@ pub const SOLUTIONS: &[(&str, &str)] = &[
     ),
     ("email-too-long", "correct the address at the shop"),
     ("empty-order", "the order has neither products nor a total: nothing to do, or put it right at the shop"),
-    ("event-too-long", "the order has more text than an event holds: shorten names at the shop, or send it by Add orders"),
+    (
+        "event-too-long",
+        "the order has more text than an event holds: shorten names at the shop, or send it by Add orders",
+    ),
     ("in-the-future", "the order is dated in the future: compare target.time_zone with the account's"),
     (
         "item-incomplete",

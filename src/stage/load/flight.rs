@@ -209,7 +209,7 @@ impl<'l, 'a> Flight<'l, 'a> {
             if self.due().is_some() {
                 break;
             }
-            let Some(departure) = self.pick(last, next.is_empty()) else { break };
+            let Some(departure) = self.pick(last, &next) else { break };
             if self.share == Share::Rest {
                 self.load.gate.depart();
             }
@@ -291,8 +291,10 @@ impl<'l, 'a> Flight<'l, 'a> {
     }
 
     /// The next batch that may depart now, and its lane.
-    fn pick(&mut self, last: bool, is_first: bool) -> Option<(LaneKey, Departure)> {
-        let is_alone = self.aloft.is_empty() && self.begun.is_empty() && is_first;
+    fn pick(&mut self, last: bool, next: &[(LaneKey, Departure)]) -> Option<(LaneKey, Departure)> {
+        let is_alone = self.aloft.is_empty() && self.begun.is_empty() && next.is_empty();
+        let departs = |operation: usize| next.iter().any(|((number, _), _)| *number == operation);
+        let jobs = self.jobs + next.iter().filter(|(_, departure)| departure.operation.manner == Manner::Job).count();
         if is_alone {
             self.is_closed = false;
         } else if self.is_closed {
@@ -311,10 +313,11 @@ impl<'l, 'a> Flight<'l, 'a> {
                 return None;
             }
             let operation = &lane.operation;
-            if operation.goes_first && (lane.has_records() || self.by_operation.get(&key.0).is_some_and(|n| *n > 0)) {
+            let is_aloft = departs(key.0) || self.by_operation.get(&key.0).is_some_and(|n| *n > 0);
+            if operation.goes_first && (lane.has_records() || is_aloft) {
                 barrier = Some(key.0);
             }
-            if operation.manner == Manner::Job && self.jobs >= self.load.job_patience.at_once {
+            if operation.manner == Manner::Job && jobs >= self.load.job_patience.at_once {
                 continue;
             }
             // What others wait for goes as it is.

@@ -87,7 +87,8 @@ impl Waiting {
             Err(error) => return Some(Err(error)),
         };
         if ended.outcomes.len() != items.len() {
-            let detail = format!("{}: {} records and {} outcomes", self.operation.name, items.len(), ended.outcomes.len());
+            let detail =
+                format!("{}: {} records and {} outcomes", self.operation.name, items.len(), ended.outcomes.len());
             return Some(Err(Error::new(Kind::Internal, detail)));
         }
         let outcomes = first
@@ -133,8 +134,9 @@ impl Waiting {
                     self.operation.name,
                     self.patience.give_up.as_secs().div_ceil(60)
                 );
-                return Some(Err(Error::new(Kind::PlatformFailure, detail)
-                    .hint("nothing is lost: run the command again later, it waits for this job before anything else")));
+                return Some(Err(Error::new(Kind::PlatformFailure, detail).hint(
+                    "nothing is lost: run the command again later, it waits for this job before anything else",
+                )));
             }
             pause = (pause * 2).min(self.patience.longest);
         }

@@ -665,9 +665,8 @@ impl Ledger<'_> {
 /// What a ledger row in state `sending` carries besides the desired state: enough to ask for it by.
 fn sending_payload(record: &Rendered) -> Json {
     let rest = serde_json::json!({"address": record.address, "former_id": record.former_id});
-    let sending = Json::from(rest)
-        .with_member("envelope", record.envelope.text())
-        .with_member("request", record.request.text());
+    let sending =
+        Json::from(rest).with_member("envelope", record.envelope.text()).with_member("request", record.request.text());
     record.payload.with_member("sending", sending.text())
 }
 

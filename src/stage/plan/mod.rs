@@ -214,7 +214,8 @@ pub async fn plan_as(
         }
     }
     meter.finish(format_args!("{orders} looked at"));
-    let delivered = if target.scores_delivered() { Some(sums.delivered(bench.client(), &settings).await?) } else { None };
+    let delivered =
+        if target.scores_delivered() { Some(sums.delivered(bench.client(), &settings).await?) } else { None };
     if let Some(audit) = &mut audit {
         audit.end(&bench, &part, &settings).await?;
     }

@@ -23,9 +23,7 @@ pub(super) enum Trouble {
 impl ESputnik {
     /// Makes a call; the answer as JSON, null where there is no body, a text where it is none.
     pub(super) async fn ask(&self, call: Call) -> Result<Value, Trouble> {
-        let call = call
-            .header("content-type", "application/json; charset=UTF-8")
-            .header("accept", "application/json");
+        let call = call.header("content-type", "application/json; charset=UTF-8").header("accept", "application/json");
         let response = call.send().await.map_err(Trouble::from)?;
         let body = response.bytes().await.map_err(Trouble::from)?;
         if body.iter().all(u8::is_ascii_whitespace) {

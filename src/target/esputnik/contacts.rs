@@ -232,8 +232,11 @@ fn judge_import(items: &[Item], answer: &mut Value) -> Result<BatchOutcome> {
         }
         for contact in &failed {
             let error = reason(text(contact, "error").unwrap_or_default());
-            let mut places: Vec<usize> =
-                self::names(contact).iter().flat_map(|name| by_name.get(name.as_str()).into_iter().flatten()).copied().collect();
+            let mut places: Vec<usize> = self::names(contact)
+                .iter()
+                .flat_map(|name| by_name.get(name.as_str()).into_iter().flatten())
+                .copied()
+                .collect();
             places.sort_unstable();
             places.dedup();
             if places.is_empty() {
@@ -294,9 +297,10 @@ fn mapped(items: &[Item], mapping: &[Value]) -> Vec<Outcome> {
             let mut values: Vec<String> = match dedupe_on.as_str() {
                 "externalCustomerId" => text(&request, "externalCustomerId").into_iter().collect(),
                 "id" => text(&request, "id").into_iter().collect(),
-                "fieldId" => {
-                    list(request.get("fields").cloned()).iter().filter_map(|field| field.get("value").and_then(word)).collect()
-                }
+                "fieldId" => list(request.get("fields").cloned())
+                    .iter()
+                    .filter_map(|field| field.get("value").and_then(word))
+                    .collect(),
                 _ => list(request.get("channels").cloned()).iter().filter_map(|one| text(one, "value")).collect(),
             };
             // Whichever the platform names a contact by.

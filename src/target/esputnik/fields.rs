@@ -39,8 +39,7 @@ impl ESputnik {
         if wanted.is_empty() {
             return Ok(Value::Null);
         }
-        if let Some((name, _)) =
-            wanted.iter().find(|(name, _)| !BUILT_IN.contains(name) && !properties.contains(name))
+        if let Some((name, _)) = wanted.iter().find(|(name, _)| !BUILT_IN.contains(name) && !properties.contains(name))
         {
             return Err(Error::new(
                 Kind::PipelineFile,
@@ -54,7 +53,9 @@ impl ESputnik {
             let field = find(&fields, &wanted).ok_or_else(|| missing(name, &wanted))?;
             if field.is_readonly {
                 return Err(Error::new(Kind::PipelineFile, format!("the additional field for `{name}` is read-only"))
-                    .hint("map another one in target.field_map, or change it in eSputnik: Settings > Additional fields"));
+                    .hint(
+                        "map another one in target.field_map, or change it in eSputnik: Settings > Additional fields",
+                    ));
             }
             found.insert(name.to_owned(), json!({ "id": field.id, "type": field.kind, "values": field.values }));
         }
@@ -144,7 +145,10 @@ mod tests {
             {"id": 1, "name": "a", "description": {"type": "date", "readonly": true}},
             {"id": 2, "name": "b"}, {"name": "without id"}]}, {}]}, {"fieldGroups": null}]});
         let fields = fields_in(full);
-        assert_eq!(fields.iter().map(|field| (field.id, field.is_readonly)).collect::<Vec<_>>(), [(1, true), (2, false)]);
+        assert_eq!(
+            fields.iter().map(|field| (field.id, field.is_readonly)).collect::<Vec<_>>(),
+            [(1, true), (2, false)]
+        );
         assert!(fields_in(Value::Null).is_empty());
     }
 }

@@ -121,7 +121,9 @@ impl ESputnik {
     ) -> Option<Outcome> {
         match trouble {
             Trouble::Repeated if self.was_accepted(object, keys, body) => Some(Outcome::Acknowledged(None)),
-            Trouble::Repeated => Some(Outcome::Unknown("eSputnik has seen the same request within a minute".to_owned())),
+            Trouble::Repeated => {
+                Some(Outcome::Unknown("eSputnik has seen the same request within a minute".to_owned()))
+            }
             trouble => trouble.is_open().map(Outcome::Unknown),
         }
     }
@@ -179,7 +181,9 @@ fn past_event(result: &Value) -> Outcome {
             "eSputnik takes past events only of types with segmentation: switch it on there for orderCreated",
         ),
         "OCCURRED_TIME_TOO_DEPTH" => ("too-old", "eSputnik takes no events of that long ago"),
-        "OCCURRED_TIME_IN_FUTURE" => ("in-the-future", "the order is dated in the future; check the account's time_zone"),
+        "OCCURRED_TIME_IN_FUTURE" => {
+            ("in-the-future", "the order is dated in the future; check the account's time_zone")
+        }
         other => return Outcome::Refused { code: "refused", reason: format!("eSputnik answered {other}") },
     };
     Outcome::Refused { code, reason: reason.to_owned() }

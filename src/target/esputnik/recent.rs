@@ -23,7 +23,13 @@ pub(super) struct Recent {
 
 impl Recent {
     /// Notes that a body was accepted that carries these objects.
-    pub(super) fn accepted(&mut self, object: &'static str, keys: impl Iterator<Item = Uuid>, body: &str, now: Instant) {
+    pub(super) fn accepted(
+        &mut self,
+        object: &'static str,
+        keys: impl Iterator<Item = Uuid>,
+        body: &str,
+        now: Instant,
+    ) {
         let hash = hash(body);
         for key in keys {
             self.last.insert((object, key), (hash, now));

@@ -14,7 +14,7 @@ fn item(address: String, request: Value) -> Item {
         key: Uuid::new_v4(),
         contact_id: Uuid::new_v4(),
         address,
-        envelope: serde_json::Value::Null.into(),
+        envelope: Value::Null.into(),
         request: request.into(),
     }
 }

@@ -3,6 +3,7 @@
 pub mod canonical;
 pub mod convert;
 pub mod cutter;
+pub mod fake_esputnik;
 pub mod fake_shop;
 pub mod fake_target;
 pub mod home;
