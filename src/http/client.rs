@@ -206,7 +206,11 @@ impl Client {
         let is_impatient = failure.status().is_some_and(|status| impatient_of.contains(&status));
         let attempts = if is_impatient { fewer.min(attempt.spec.attempts) } else { attempt.spec.attempts };
         let policy = retry::RetryPolicy { attempts, ..self.0.options.retry };
-        let (idempotency, repeat) = (attempt.spec.idempotency, failure.repeat());
+        let (idempotency, mut repeat) = (attempt.spec.idempotency, failure.repeat());
+        if failure.kind() == Kind::Throttled && self.0.options.unasked_quiet.is_some() {
+            // The platform answers so before it does anything.
+            repeat = Repeat::NothingDone;
+        }
         // Wrong credentials stay wrong, whatever their answer asks to wait for.
         let asked = failure.asked().filter(|_| repeat != Repeat::Useless || failure.kind() == Kind::Throttled);
         let asked = asked.or_else(|| {

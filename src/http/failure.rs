@@ -95,11 +95,7 @@ impl Failure {
         } else {
             Fate::NotDone
         };
-        let repeat = match status {
-            StatusCode::TOO_MANY_REQUESTS => Repeat::NothingDone,
-            _ if is_retryable(status) => Repeat::MayBeDone,
-            _ => Repeat::Useless,
-        };
+        let repeat = if is_retryable(status) { Repeat::MayBeDone } else { Repeat::Useless };
         Self(Box::new(Inner { error, fate, repeat, asked, answer: Some(answer) }))
     }
 

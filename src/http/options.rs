@@ -16,8 +16,9 @@ pub struct ClientOptions {
     pub rate: Option<Rate>,
     /// Classes of calls with limits of their own; a call names its class by [`super::Call::class`].
     pub classes: Vec<CallClass>,
-    /// For platforms that throttle without saying how long: after so long all calls go on, twice as long after the second
-    /// time in a row, and so on up to [`RetryPolicy::cap`].
+    /// For platforms that throttle, before they do anything, without saying how long: after so long all calls go on, twice as
+    /// long after the second time in a row, and so on up to [`RetryPolicy::cap`]. Then such a call is made again also where
+    /// it may not be repeated.
     pub unasked_quiet: Option<Duration>,
     /// Calls in flight at once. A call is in flight until its body was read or dropped, so whoever holds a page half read
     /// and asks for another needs two.

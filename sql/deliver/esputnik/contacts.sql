@@ -29,9 +29,9 @@ with settings as (
         ) as has_prefix,
         $1::jsonb #> '{deliver,group_names}' as group_names,
         coalesce($1::jsonb #> '{deliver,learned,fields}', '{}') as fields,
-        -- Letters of any alphabet, and the marks that belong to them, whatever the locale of the database.
-        'A-Za-z\u00AA\u00B5\u00BA\u00C0-\u00D6\u00D8-\u00F6\u00F8-\u02BB\u02BD-\u02C1\u0300-\u0373\u0376\u0377'
-        || '\u037B-\u037D\u037F\u0386\u0388-\u03F5\u03F7-\u0481\u0483-\u0487\u048A-\u0556\u0560-\u0588\u0591-\u05BD'
+        -- Letters of any alphabet, whatever the locale of the database.
+        'A-Za-z\u00AA\u00B5\u00BA\u00C0-\u00D6\u00D8-\u00F6\u00F8-\u02BB\u02BD-\u02C1\u0370-\u0373\u0376\u0377'
+        || '\u037B-\u037D\u037F\u0386\u0388-\u03F5\u03F7-\u0481\u048A-\u0556\u0560-\u0588'
         || '\u05D0-\u05EA\u05EF-\u05F2\u0610-\u061A\u0620-\u065F\u066E-\u06D3\u06D5-\u06DC\u06E1-\u06E8\u06EA-\u06EF'
         || '\u0900-\u0963\u0971-\u09E3\u0A01-\u0A5E\u0A81-\u0AE3\u0B01-\u0B63\u0B82-\u0BCD\u0C00-\u0C63\u0C80-\u0CE3'
         || '\u0D00-\u0D63\u0E01-\u0E3A\u0E40-\u0E4E\u0E81-\u0ECD\u0F40-\u0F84\u1000-\u103F\u10A0-\u10FA\u10FC-\u135A'
@@ -217,8 +217,8 @@ people as materialized (
         contact.sms_consent,
         contact.sms_consent_at,
         contact.created_at,
-        nullif(regexp_replace(btrim(contact.first_name), '\s+', ' ', 'g'), '') as first_name,
-        nullif(regexp_replace(btrim(contact.last_name), '\s+', ' ', 'g'), '') as last_name,
+        nullif(regexp_replace(btrim(normalize(contact.first_name)), '\s+', ' ', 'g'), '') as first_name,
+        nullif(regexp_replace(btrim(normalize(contact.last_name)), '\s+', ' ', 'g'), '') as last_name,
         contact as contact
     from candidates as candidate
     left join canonical.contacts as contact on contact.contact_id = candidate.key
@@ -226,10 +226,11 @@ people as materialized (
 checked as materialized (
     select
         people.*,
-        -- Words of letters, with apostrophe or hyphen inside; a dot only after a short word; at most three digits.
+        -- Words of letters and digits, with apostrophe or hyphen inside; a dot only after a short word; at most three digits.
         coalesce(
             length(first_name) <= 40
             and first_name ~ name_pattern
+            and first_name ~ letter
             and first_name !~ long_word_with_dot
             and length(regexp_replace(first_name, '\D', '', 'g')) <= 3
             and (
@@ -242,6 +243,7 @@ checked as materialized (
         coalesce(
             length(last_name) <= 40
             and last_name ~ name_pattern
+            and last_name ~ letter
             and last_name !~ long_word_with_dot
             and length(regexp_replace(last_name, '\D', '', 'g')) <= 3,
             false
@@ -271,7 +273,8 @@ checked as materialized (
         select
             '^[0-9' || letters || ']+([''\u2019\u02BC-][0-9' || letters || ']+)*\.?'
             || '( [0-9' || letters || ']+([''\u2019\u02BC-][0-9' || letters || ']+)*\.?)*$' as name_pattern,
-            '[0-9' || letters || ']{4,}\.' as long_word_with_dot
+            '[0-9' || letters || ']{4,}\.' as long_word_with_dot,
+            '[' || letters || ']' as letter
     ) as patterns
 ),
 judged as materialized (

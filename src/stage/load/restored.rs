@@ -47,7 +47,7 @@ impl Load<'_> {
                 self.gate.check()?;
                 let records = chunk.iter().copied().cloned().collect();
                 let departure = Departure { operation: operation.clone(), records };
-                for batch in self.ledger.turn(Object::Order, &[], &[departure]).await? {
+                for batch in self.ledger.turn(Object::Order, &[], &[], &[departure]).await? {
                     let open = self.ledger.open_records(batch).await?;
                     let (findings, _) = self.look(&operation, open, true).await?;
                     self.ledger.resolve(batch, &self.settings.pipeline, &findings).await?;

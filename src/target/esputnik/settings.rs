@@ -145,13 +145,28 @@ pub enum DedupeOn {
 }
 
 /// An additional field, by id or by name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum FieldName {
     /// Its id.
     Id(i64),
     /// Its name, or its key, at eSputnik.
     Name(String),
+}
+
+impl JsonSchema for FieldName {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "FieldName".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        // Either type will do, so none is named.
+        schemars::json_schema!({ "description": "The id of an additional field, or its name" })
+    }
 }
 
 /// Which phones go along.

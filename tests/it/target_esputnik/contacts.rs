@@ -332,6 +332,7 @@ fn is_taken(name: &str, most: usize) -> bool {
     let long = |word: &&&str| word.chars().count() > 3;
     let count = words.iter().filter(long).count();
     name.chars().count() <= 40
+        && name.chars().any(char::is_alphabetic)
         && words.iter().all(|word| is_word(&word))
         && name.chars().filter(char::is_ascii_digit).count() <= 3
         && count <= most
