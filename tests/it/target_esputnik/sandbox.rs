@@ -1,0 +1,144 @@
+//! The target against the emulated account, which other hands have written: what it would ignore or never forgive.
+
+use super::{Value, json};
+use crate::support::canonical::Shop;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+use std::collections::BTreeMap;
+use wharf::config::pipeline::{Account, Load, PlatformSettings};
+use wharf::sandbox::esputnik::{JobOrder, Jobs, Options};
+use wharf::sandbox::{Sandbox, SandboxOptions};
+use wharf::stage::load;
+use wharf::store::Outcome;
+use wharf::target::registry;
+
+struct Pair {
+    shop: Shop,
+    sandbox: Sandbox,
+    settings: Value,
+}
+
+impl Pair {
+    async fn new(settings: Value) -> Self {
+        let jobs = Jobs { order: JobOrder::NewestFirst, ..Jobs::default() };
+        let options = Options { jobs, ..Options::default() };
+        let key = options.api_key.clone();
+        let sandbox = Sandbox::start(SandboxOptions::default().with(options)).await.unwrap();
+        let mut all = json!({"api_key": key, "job_poll": "PT0.002S", "job_poll_max": "PT0.01S", "job_grace": "PT0.05S",
+            "read_opt_outs_back": "1d", "item_url": "https://shop.example/", "convert_to": "UAH", "rates": {"PLN": 10},
+            "item_image_url": "https://shop.example/logo.png", "contact_batch": 7, "order_batch": 9});
+        all.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
+        let shop = Shop::new(json!({"contacts": {"consent": "all"}})).await;
+        Self { shop, sandbox, settings: all }
+    }
+
+    async fn load(&self) -> load::Summary {
+        let account = Account {
+            account: "crm".into(),
+            platform: "esputnik".into(),
+            base_url: self.sandbox.esputnik_url(),
+            allow_http: false,
+            settings: PlatformSettings(self.settings.as_object().unwrap().clone().into_iter().collect()),
+        };
+        let mut pipeline = self.shop.pipeline.clone();
+        pipeline.target = account;
+        let target = registry::build(&pipeline.target, &Load::default()).unwrap();
+        let context = self.shop.context().await;
+        let summary = load::load_with(&context, &pipeline, target, self.shop.patience).await.unwrap();
+        context.run.finish(Outcome::Done, None).await.unwrap();
+        summary
+    }
+
+    async fn inspect(&self, path: &str) -> Value {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let url = format!("{}/_sandbox/esputnik{path}", self.sandbox.url("esputnik").unwrap());
+        serde_json::from_str(&http.get(url).send().await.unwrap().text().await.unwrap()).unwrap()
+    }
+}
+
+/// The life of a shop: contacts that come, change and leave the newsletter, orders that go back and forth.
+async fn live(settings: Value, seed: u64) {
+    let pair = Pair::new(settings.clone()).await;
+    let mut chance = StdRng::seed_from_u64(seed);
+    let statuses = ["INITIALIZED", "IN_PROGRESS", "DELIVERED", "CANCELLED"];
+    let mut orders: BTreeMap<String, (&str, u32)> = BTreeMap::new();
+    for day in 1..7 {
+        for n in 0..25 {
+            if chance.random_range(0..3) == 0 {
+                let state = *["opt_in", "opt_in", "opt_out", "unknown"].choose(&mut chance).unwrap();
+                let more = json!({"email_consent": state, "email_consent_at": format!("2024-06-{day:02}T00:00:00Z"),
+                    "first_name": ["Анна", "ТОВ <1>", "Jan Maria"][chance.random_range(0..3)],
+                    "phone": format!("+3805011122{n:02}"), "city": "Київ"});
+                pair.shop.contact(&format!("c{n}@shop.example"), more).await;
+            }
+        }
+        for n in 0..25 {
+            if chance.random_range(0..3) == 0 {
+                let status = *statuses.choose(&mut chance).unwrap();
+                let key = format!("o{n}");
+                let total = match orders.get(&key) {
+                    Some((_, total)) if chance.random_range(0..2) == 0 => *total,
+                    _ => chance.random_range(100..90_000),
+                };
+                let items = json!([{"sku": "A", "name": "A", "quantity": 3, "line_total": 10},
+                    {"sku": "B", "name": "B", "quantity": 1, "line_total": 5}]);
+                let order = json!({"status": status, "source_status": status, "currency": "UAH", "shipping": "0.5",
+                    "total": f64::from(total) / 100.0, "items": items});
+                pair.shop.order(&format!("c{n}@shop.example"), &key, order).await;
+                orders.insert(key, (status, total));
+            }
+        }
+        pair.load().await;
+        let again = pair.load().await.tally;
+        assert_eq!(again.all_sent(), 0, "{settings} day {day}: {again:?}");
+        let violations = pair.inspect("/violations").await;
+        assert_eq!(violations["counts"], json!({}), "{settings} day {day}: {violations:#}");
+        assert_eq!(pair.inspect("/ignored").await["counts"], json!({}), "{settings} day {day}");
+    }
+    let shown = pair.inspect("/orders?limit=1000").await;
+    let is_known = |key: &str| shown["orders"].as_array().unwrap().iter().find(|order| order["id"] == key).cloned();
+    let held = pair
+        .shop
+        .value(
+            "select json_agg(distinct orders.source_key) from canonical.orders
+             join delivery.ledger on ledger.key = orders.order_id where ledger.object <> 'contact'",
+        )
+        .await;
+    let held: Vec<String> = serde_json::from_str(&held).unwrap();
+    assert!(held.len() > 10, "{held:?}");
+    for key in held {
+        // Past events tell of orders of which the account then has none until they change.
+        let Some(order) = is_known(&key) else { continue };
+        let (status, total) = orders[&key];
+        assert_eq!(order["status"], status, "{settings} {key}");
+        assert!((order["total"].as_f64().unwrap() * 100.0 - f64::from(total)).abs() < 0.5, "{settings} {key}: {order}");
+    }
+    if settings["orders_via"] != "both" {
+        let repeated = pair.inspect("/workflows?repeated=true&limit=1000").await;
+        let mere = repeated["workflows"].as_array().unwrap().iter().filter(|one| one["unchanged"] != 0);
+        assert_eq!(mere.count(), 0, "{settings}: {repeated:#}");
+    }
+    let told = pair.inspect("/workflows?limit=1000").await;
+    for one in told["workflows"].as_array().unwrap() {
+        if ["orderDelivered", "orderCancelled"].contains(&one["type"].as_str().unwrap()) {
+            assert_eq!(one["starts"], 1, "{settings}: a status event came twice: {one}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_shops_life_arrives_by_add_orders() {
+    live(json!({"orders_via": "orders"}), 1).await;
+}
+
+#[tokio::test]
+async fn a_shops_life_arrives_by_events_of_the_first_version() {
+    live(json!({"orders_via": "events", "event_version": "v1"}), 2).await;
+}
+
+#[tokio::test]
+async fn a_shops_life_arrives_both_ways() {
+    live(json!({"orders_via": "both", "event_version": "v3"}), 3).await;
+}
