@@ -2,7 +2,6 @@
 
 mod contacts;
 mod orders;
-mod sandbox;
 mod specification;
 
 use crate::load::counts;

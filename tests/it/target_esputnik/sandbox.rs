@@ -6,12 +6,14 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use uuid::Uuid;
 use wharf::config::pipeline::{Account, Load, PlatformSettings};
-use wharf::sandbox::esputnik::{JobOrder, Jobs, Options};
+use wharf::sandbox::esputnik::{JobOrder, Jobs, Limits, Options};
 use wharf::sandbox::{Sandbox, SandboxOptions};
 use wharf::stage::load;
 use wharf::store::Outcome;
-use wharf::target::registry;
+use wharf::target::{Item, Outcome as Sent, Target, registry};
 
 struct Pair {
     shop: Shop,
@@ -33,17 +35,24 @@ impl Pair {
         Self { shop, sandbox, settings: all }
     }
 
-    async fn load(&self) -> load::Summary {
-        let account = Account {
+    fn account(&self, sandbox: &Sandbox) -> Account {
+        Account {
             account: "crm".into(),
             platform: "esputnik".into(),
-            base_url: self.sandbox.esputnik_url(),
+            base_url: sandbox.esputnik_url(),
             allow_http: false,
             settings: PlatformSettings(self.settings.as_object().unwrap().clone().into_iter().collect()),
-        };
+        }
+    }
+
+    fn target(&self, sandbox: &Sandbox) -> Arc<dyn Target> {
+        registry::build(&self.account(sandbox), &Load::default()).unwrap()
+    }
+
+    async fn load(&self) -> load::Summary {
         let mut pipeline = self.shop.pipeline.clone();
-        pipeline.target = account;
-        let target = registry::build(&pipeline.target, &Load::default()).unwrap();
+        pipeline.target = self.account(&self.sandbox);
+        let target = self.target(&self.sandbox);
         let context = self.shop.context().await;
         let summary = load::load_with(&context, &pipeline, target, self.shop.patience).await.unwrap();
         context.run.finish(Outcome::Done, None).await.unwrap();
@@ -51,11 +60,16 @@ impl Pair {
     }
 
     async fn inspect(&self, path: &str) -> Value {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        let url = format!("{}/_sandbox/esputnik{path}", self.sandbox.url("esputnik").unwrap());
-        serde_json::from_str(&http.get(url).send().await.unwrap().text().await.unwrap()).unwrap()
+        inspect(&self.sandbox, path).await
     }
+}
+
+async fn inspect(sandbox: &Sandbox, path: &str) -> Value {
+    // Whoever comes first installs it; later tests find it there.
+    wharf::http::install_crypto_provider();
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let url = format!("{}/_sandbox/esputnik{path}", sandbox.url("esputnik").unwrap());
+    serde_json::from_str(&http.get(url).send().await.unwrap().text().await.unwrap()).unwrap()
 }
 
 /// The life of a shop: contacts that come, change and leave the newsletter, orders that go back and forth.
@@ -69,7 +83,7 @@ async fn live(settings: Value, seed: u64) {
             if chance.random_range(0..3) == 0 {
                 let state = *["opt_in", "opt_in", "opt_out", "unknown"].choose(&mut chance).unwrap();
                 let more = json!({"email_consent": state, "email_consent_at": format!("2024-06-{day:02}T00:00:00Z"),
-                    "first_name": ["Анна", "ТОВ <1>", "Jan Maria"][chance.random_range(0..3)],
+                    "first_name": *["Анна", "ТОВ <1>", "Jan Maria"].choose(&mut chance).unwrap(),
                     "phone": format!("+3805011122{n:02}"), "city": "Київ"});
                 pair.shop.contact(&format!("c{n}@shop.example"), more).await;
             }
@@ -141,4 +155,34 @@ async fn a_shops_life_arrives_by_events_of_the_first_version() {
 #[tokio::test]
 async fn a_shops_life_arrives_both_ways() {
     live(json!({"orders_via": "both", "event_version": "v3"}), 3).await;
+}
+
+#[tokio::test]
+async fn no_limit_is_exceeded_while_events_and_reads_go_at_once() {
+    let pair = Pair::new(json!({})).await;
+    let limited = Options { limits: Some(Limits::default()), ..Options::default() };
+    let sandbox = Sandbox::start(SandboxOptions::default().with(limited)).await.unwrap();
+    let target = pair.target(&sandbox);
+    let send = target.operations().into_iter().find(|operation| operation.name == "send events").unwrap();
+    let item = |n: u128| Item {
+        key: Uuid::from_u128(n),
+        contact_id: Uuid::from_u128(n),
+        address: format!("c{n}@shop.example"),
+        envelope: Value::Null.into(),
+        request: json!({"eventTypeKey": "hello", "params": [{"name": "email", "value": format!("c{n}@shop.example")}]})
+            .into(),
+    };
+    let bundles: Vec<Vec<Item>> = (0..14).map(|bundle| (0..50).map(|n| item(bundle * 50 + n)).collect()).collect();
+    let events = futures::future::join_all(bundles.iter().map(|bundle| target.send(&send, bundle, false)));
+    let addresses: Vec<String> = (0..100).map(|n| format!("c{n}@shop.example")).collect();
+    let (sent, read) = tokio::join!(events, target.contacts(&addresses));
+    assert_eq!(read.unwrap().len(), 100);
+    for outcome in sent {
+        assert!(outcome.unwrap().outcomes.iter().all(|one| matches!(one, Sent::Acknowledged(None))));
+    }
+    let limits = inspect(&sandbox, "/limits").await;
+    for (bucket, used) in limits.as_object().unwrap() {
+        assert_eq!(used["refused"], 0, "{bucket}: {limits:#}");
+    }
+    assert_eq!((&limits["events"]["taken"], &limits["contact_search"]["taken"]), (&json!(700), &json!(100)));
 }
