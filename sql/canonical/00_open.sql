@@ -16,6 +16,16 @@ create temp table changed_variations on commit drop as
 select s.source_key from staging.variations s join mapping m on s.connection = m.connection and s.run_id > m.since_run;
 create temp table changed_categories on commit drop as
 select s.source_key from staging.categories s join mapping m on s.connection = m.connection and s.run_id > m.since_run;
+create temp table changed_offers on commit drop as
+select s.source_key from staging.offers s join mapping m on s.connection = m.connection and s.run_id > m.since_run;
+create temp table changed_offer_prices on commit drop as
+select s.source_key
+from staging.offer_prices s
+join mapping m on s.connection = m.connection and s.run_id > m.since_run;
+create temp table changed_offer_categories on commit drop as
+select s.source_key
+from staging.offer_categories s
+join mapping m on s.connection = m.connection and s.run_id > m.since_run;
 
 -- What the map files read: the changed rows that the shop still has.
 create temp view source_customers as
@@ -178,4 +188,4 @@ create temp table run_changes (
 ) on commit drop;
 
 analyze changed_customers, changed_subscribers, changed_orders, changed_refunds, changed_products, changed_variations,
-    changed_categories;
+    changed_categories, changed_offers, changed_offer_prices, changed_offer_categories;

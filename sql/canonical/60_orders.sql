@@ -22,6 +22,7 @@ placed as (
         -- The account's contact; without an account (a guest, or a user since deleted) the buyer's own.
         coalesce(account.contact_id, buyer.contact_id) as contact_id,
         coalesce(override.status, s.status) as status,
+        coalesce(m.settings ->> 'unknown_status' = 'keep', false) as keeps_status,
         lines.items_total
     from mapped_orders o
     cross join mapping m
@@ -40,7 +41,11 @@ select
     p.source_key,
     p.account_key,
     p.number,
-    p.status,
+    -- A status that nobody has explained holds the order, unless the platform goes on with the last one known.
+    case
+        when p.status is null and p.keeps_status then coalesce(known.status, 'INITIALIZED')
+        else p.status
+    end,
     p.source_status,
     p.payment_status,
     p.currency,
@@ -92,10 +97,21 @@ select
     source_key,
     'status',
     'unmapped-status',
-    'the shop''s status is not known; the order is held until orders.statuses of the pipeline file says what it means',
+    case
+        when i.status is null
+            then 'the shop''s status is not known; the order is held until orders.statuses of the pipeline file says what it means'
+        else 'the shop''s status is not known; the order keeps the last one known (INITIALIZED if there was none) until orders.statuses of the pipeline file says what it means'
+    end,
     source_status
-from incoming_orders
-where status is null
+from incoming_orders i
+cross join mapping m
+where
+    i.status is null
+    or (
+        m.settings ->> 'unknown_status' = 'keep'
+        and not exists (select from mapped_statuses s where s.source_status = i.source_status)
+        and m.settings -> 'statuses' ->> i.source_status is null
+    )
 union all
 -- A cent a line and one for the rest: shops round line by line.
 select

@@ -18,3 +18,15 @@ select
     or exists (
         select from staging.categories s join mapping m on s.connection = m.connection and s.run_id > m.since_run
     )
+    or exists (
+        select from staging.refunds s join mapping m on s.connection = m.connection and s.run_id > m.since_run
+    )
+    or exists (
+        select from staging.offers s join mapping m on s.connection = m.connection and s.run_id > m.since_run
+    )
+    or exists (
+        select from staging.offer_prices s join mapping m on s.connection = m.connection and s.run_id > m.since_run
+    )
+    or exists (
+        select from staging.offer_categories s join mapping m on s.connection = m.connection and s.run_id > m.since_run
+    )

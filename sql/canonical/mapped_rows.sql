@@ -6,3 +6,6 @@ select
     + (select count(*) from changed_products)
     + (select count(*) from changed_variations)
     + (select count(*) from changed_categories)
+    + (select count(*) from changed_offers)
+    + (select count(*) from changed_offer_prices)
+    + (select count(*) from changed_offer_categories)

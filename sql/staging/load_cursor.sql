@@ -5,7 +5,8 @@ select
     full_at,
     reread_at,
     compared_at,
-    parents_run
+    parents_run,
+    bookmark
 from ops.cursors
 where connection = $1
     and stream = $2

@@ -7,9 +7,10 @@ insert into ops.cursors (
     full_at,
     reread_at,
     compared_at,
-    parents_run
+    parents_run,
+    bookmark
 )
-values ($1, $2, $3, $4, $5, $6, $7, $8)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 on conflict (connection, stream) do update
 set
     watermark = excluded.watermark,
@@ -17,4 +18,5 @@ set
     full_at = excluded.full_at,
     reread_at = excluded.reread_at,
     compared_at = excluded.compared_at,
-    parents_run = excluded.parents_run
+    parents_run = excluded.parents_run,
+    bookmark = excluded.bookmark

@@ -60,6 +60,14 @@ pub struct Connection {
     /// Most calls per time to the shop, for example `5/s`.
     #[serde(default)]
     pub rate: Option<Rate>,
+    /// The first read of the shop is spread evenly over this time, for example `8h`.
+    #[serde(default)]
+    pub spread: Option<Span>,
+    /// The largest share of the time in which the shop may be at work for Wharf, for example `0.25`: after each answer it
+    /// is left alone for as long as that takes.
+    #[serde(default)]
+    #[schemars(range(min = 0.01, max = 1.0))]
+    pub max_load: Option<f64>,
     /// Recent records are read again every day this many days back, because shops do not mark every change.
     #[serde(default = "default_reread_days")]
     pub reread_days: u32,

@@ -4,7 +4,8 @@
 //! behind a byte order mark or PHP notices. So the bytes decide, not the content type.
 
 use crate::{Error, Kind, Result};
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 /// Notices before the JSON may be this long; what has no JSON by then is something else.
 pub(super) const PREAMBLE: usize = 64 << 10;
@@ -67,7 +68,7 @@ fn begins_page(text: &[u8]) -> bool {
 /// # Errors
 /// [`Kind::Truncated`], [`Kind::NotJson`], or [`Kind::Protocol`] when it is JSON of another shape. No byte of the body is
 /// quoted but a page's title.
-pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
+pub fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T> {
     let text = without_mark(body);
     // Scalars are JSON, too, but only where nothing stands before them.
     if let Ok(value) = value_of::<T>(text) {
@@ -96,7 +97,7 @@ fn is_cut(text: &[u8]) -> bool {
     value_of::<IgnoredAny>(text).is_err_and(|error| error.is_eof())
 }
 
-fn value_of<T: DeserializeOwned>(text: &[u8]) -> serde_json::Result<T> {
+fn value_of<'a, T: Deserialize<'a>>(text: &'a [u8]) -> serde_json::Result<T> {
     let mut reader = serde_json::Deserializer::from_slice(text);
     let value = T::deserialize(&mut reader)?;
     match reader.end() {

@@ -9,6 +9,7 @@ use super::retry::Repeat;
 use super::splitter::Selector;
 use crate::{Error, Kind};
 use bytes::{Bytes, BytesMut};
+use futures::stream::{self, BoxStream, StreamExt};
 use reqwest::header::HeaderMap;
 use serde::de::DeserializeOwned;
 use std::time::{Duration, Instant};
@@ -74,12 +75,24 @@ impl Response {
     /// [`Kind::NotJson`], [`Kind::Truncated`], [`Kind::TooLarge`], [`Kind::Protocol`] (another shape),
     /// [`Kind::Unreachable`] (too slow). The fate of the call is unknown then.
     pub async fn json<T: DeserializeOwned>(self) -> Result<T, Failure> {
-        self.held(records::whole).await
+        self.read(|body| records::whole(body)).await
     }
 
     /// The whole body, up to `max_json` bytes; else as [`Response::json`].
     pub async fn bytes(self) -> Result<Bytes, Failure> {
-        self.held(|body| Ok(Bytes::copy_from_slice(body))).await
+        self.read(|body| Ok(body.clone())).await
+    }
+
+    /// The body as it arrives, for formats other than JSON. Ends with an error where it is cut; nothing is asked for again.
+    pub fn body(self) -> BoxStream<'static, crate::Result<Bytes>> {
+        stream::try_unfold(self, |mut response| async move {
+            match response.chunk().await {
+                Ok(Some(chunk)) => Ok(Some((chunk, response))),
+                Ok(None) => Ok(None),
+                Err(failure) => Err(failure.into_error().context(response.what())),
+            }
+        })
+        .boxed()
     }
 
     /// The records of a list, one by one. As long as none was given, a cut body is asked for again.
@@ -87,7 +100,12 @@ impl Response {
         records::records(self, selector)
     }
 
-    async fn held<T>(mut self, read: impl Fn(&[u8]) -> crate::Result<T>) -> Result<T, Failure> {
+    /// The whole body, up to `max_json` bytes, as `read` understands it. Where it says that the body is cut, the answer is
+    /// asked for again when the call may be repeated; what else it says is the call's end.
+    ///
+    /// # Errors
+    /// Those of `read`, and as [`Response::json`].
+    pub async fn read<T>(mut self, read: impl Fn(&Bytes) -> crate::Result<T>) -> Result<T, Failure> {
         loop {
             let body = self.collect().await;
             let what = self.what();

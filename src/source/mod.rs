@@ -56,6 +56,14 @@ pub enum Incremental {
         /// How far back the next walk reaches behind the newest change seen.
         overlap: SignedDuration,
     },
+    /// The platform filters by modification time, but does not mark every change: besides the walks from the watermark,
+    /// the list is walked whole from time to time.
+    ModifiedAndWhole {
+        /// How far back the next walk reaches behind the newest change seen.
+        overlap: SignedDuration,
+        /// How often the list is walked whole, unless the connection says otherwise.
+        every: SignedDuration,
+    },
     /// Only the lists of parents that changed are walked.
     ChangedParents,
 }
@@ -102,6 +110,9 @@ pub struct PageRequest<'a> {
     pub parent: Option<&'a str>,
     /// Where the pass stands.
     pub position: &'a Position,
+    /// What the last complete walk through this stream left behind with [`Next::EndAt`]; null where there is none, or
+    /// everything is asked for anew.
+    pub bookmark: &'a Value,
 }
 
 /// One page being received.
@@ -121,6 +132,13 @@ pub enum Next {
     Page(Position),
     /// The walk is complete.
     End,
+    /// The walk is complete, and leaves something behind for the next one: which version of a file was read, say.
+    EndAt {
+        /// What the next walk finds in [`PageRequest::bookmark`].
+        bookmark: Value,
+        /// Whether the walk gave every record there is. One that left out what has not changed proves no deletion.
+        whole: bool,
+    },
 }
 
 /// What a record is called and when it was changed.
@@ -130,6 +148,8 @@ pub struct Identity {
     pub key: String,
     /// When the platform says it was last changed, where it says so.
     pub updated_at: Option<Timestamp>,
+    /// The key of the record it hangs on, where it names one itself; else that is the parent whose list is walked.
+    pub parent: Option<String>,
 }
 
 /// A finding of `wharf check`.
@@ -163,6 +183,11 @@ pub trait Source: Send + Sync {
 
     /// Asks for one page.
     async fn page(&self, request: &PageRequest<'_>) -> Result<Page>;
+
+    /// How many records a stream has, by a cheap call, where the platform tells; to spread a first read evenly.
+    async fn size(&self, _stream: &StreamSpec) -> Result<Option<u64>> {
+        Ok(None)
+    }
 
     /// Where to go after a page that was read to its end and held `records` records.
     fn next(&self, request: &PageRequest<'_>, meta: &Value, records: usize) -> Result<Next>;

@@ -596,7 +596,7 @@ fn identity(record: &[u8]) -> std::result::Result<Identity, String> {
         return Err("the record has no id".to_owned());
     }
     let updated_at = head.date_modified_gmt.and_then(stamp).or_else(|| head.date_created_gmt.and_then(stamp));
-    Ok(Identity { key: digits.to_owned(), updated_at })
+    Ok(Identity { key: digits.to_owned(), updated_at, parent: None })
 }
 
 /// UTC without a zone: `2026-10-05T07:41:00`.

@@ -43,13 +43,13 @@ fn a_record_is_called_by_its_id_and_dated_by_its_last_change() {
     let read = |text: &str| identity(text.as_bytes());
     let at = |text: &str| Some(text.parse::<Timestamp>().unwrap());
     let both = r#"{"id":7,"date_created_gmt":"2026-10-01T10:00:00","date_modified_gmt":"2026-10-05T07:41:00"}"#;
-    assert_eq!(read(both).unwrap(), Identity { key: "7".into(), updated_at: at("2026-10-05T07:41:00Z") });
+    assert_eq!(read(both).unwrap(), Identity { key: "7".into(), updated_at: at("2026-10-05T07:41:00Z"), parent: None });
     let never_edited = r#"{"date_modified_gmt":null,"date_created_gmt":"2026-10-01T10:00:00","id":"7"}"#;
-    assert_eq!(read(never_edited).unwrap(), Identity { key: "7".into(), updated_at: at("2026-10-01T10:00:00Z") });
+    assert_eq!(read(never_edited).unwrap(), Identity { key: "7".into(), updated_at: at("2026-10-01T10:00:00Z"), parent: None });
     for undated in
         [r#"{"id":7}"#, r#"{"id":7,"date_modified_gmt":"0000-00-00T00:00:00"}"#, r#"{"id":7,"date_modified_gmt":5}"#]
     {
-        assert_eq!(read(undated).unwrap(), Identity { key: "7".into(), updated_at: None }, "{undated}");
+        assert_eq!(read(undated).unwrap(), Identity { key: "7".into(), updated_at: None, parent: None }, "{undated}");
     }
     for wrong in [
         "[]",
@@ -228,7 +228,7 @@ fn the_keys_of_orders_end_with_the_trash() {
     let (orders, products) = (stream(&shop, "orders"), stream(&shop, "products"));
     let end = stored(&Meta { start: 0, per_page: 100, total: Some(1), ..Meta::default() }).unwrap();
     let next = |stream, walk, position: &Value| {
-        shop.next(&PageRequest { stream, walk, parent: None, position }, &end, 1).unwrap()
+        shop.next(&PageRequest { stream, walk, parent: None, position, bookmark: &Value::Null }, &end, 1).unwrap()
     };
     let Next::Page(trash) = next(&orders, &Walk::Keys, &Value::Null) else { panic!("the trash is left out") };
     assert_eq!(next(&orders, &Walk::Keys, &trash), Next::End);
@@ -240,7 +240,7 @@ fn the_keys_of_orders_end_with_the_trash() {
 fn a_position_of_somebody_else_is_an_error() {
     let shop = shop("http://127.0.0.1:1", json!({}));
     let (stream, walk, position) = (stream(&shop, "orders"), Walk::Everything, json!("cursor"));
-    let request = PageRequest { stream: &stream, walk: &walk, parent: None, position: &position };
+    let request = PageRequest { stream: &stream, walk: &walk, parent: None, position: &position, bookmark: &Value::Null };
     assert_eq!(shop.next(&request, &Value::Null, 0).unwrap_err().kind(), Kind::Internal);
 }
 
@@ -315,7 +315,7 @@ async fn scripted(answers: &[(u16, &'static str)]) -> (String, Arc<Mutex<Vec<Str
 
 async fn read(shop: &WooCommerce, name: &str, walk: Walk, parent: Option<&str>) -> Result<usize> {
     let stream = stream(shop, name);
-    let request = PageRequest { stream: &stream, walk: &walk, parent, position: &Value::Null };
+    let request = PageRequest { stream: &stream, walk: &walk, parent, position: &Value::Null, bookmark: &Value::Null };
     let mut page = shop.page(&request).await?;
     let mut records = 0;
     while let Some(record) = page.records.next().await {

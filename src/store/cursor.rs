@@ -24,6 +24,8 @@ pub struct Cursor {
     pub compared_at: Option<Timestamp>,
     /// For lists that hang on other records: the run up to whose changes the parents' lists have been walked.
     pub parents_run: Option<i64>,
+    /// What the last complete walk left behind for the next one; opaque to all but the source.
+    pub bookmark: Option<Value>,
 }
 
 impl Cursor {
@@ -43,6 +45,7 @@ impl Cursor {
             reread_at: row.try_get("reread_at")?,
             compared_at: row.try_get("compared_at")?,
             parents_run: row.try_get("parents_run")?,
+            bookmark: row.try_get("bookmark")?,
         })
     }
 
@@ -51,7 +54,7 @@ impl Cursor {
     /// # Errors
     /// Those of Postgres.
     pub async fn save(&self, tx: &Transaction<'_>, connection: &str, stream: &str) -> Result<()> {
-        let parameters: [(&(dyn ToSql + Sync), Type); 8] = [
+        let parameters: [(&(dyn ToSql + Sync), Type); 9] = [
             (&connection, Type::TEXT),
             (&stream, Type::TEXT),
             (&self.watermark, Type::TIMESTAMPTZ),
@@ -60,6 +63,7 @@ impl Cursor {
             (&self.reread_at, Type::TIMESTAMPTZ),
             (&self.compared_at, Type::TIMESTAMPTZ),
             (&self.parents_run, Type::INT8),
+            (&self.bookmark, Type::JSONB),
         ];
         tx.execute_typed(sql::file("staging/save_cursor.sql")?, &parameters).await?;
         Ok(())

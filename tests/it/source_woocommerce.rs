@@ -36,7 +36,7 @@ async fn walk(source: &Arc<dyn Source>, name: &str, walk: &Walk, parent: Option<
     let stream = stream(source, name);
     let (mut position, mut keys, mut tries) = (Value::Null, Vec::new(), 0);
     loop {
-        let request = PageRequest { stream: &stream, walk, parent, position: &position };
+        let request = PageRequest { stream: &stream, walk, parent, position: &position, bookmark: &Value::Null };
         let mut page = source.page(&request).await?;
         let (mut records, mut broken) = (0, None);
         while let Some(record) = page.records.next().await {
@@ -57,7 +57,7 @@ async fn walk(source: &Arc<dyn Source>, name: &str, walk: &Walk, parent: Option<
         }
         match source.next(&request, &page.meta, records)? {
             Next::Page(next) => position = next,
-            Next::End => return Ok(keys),
+            Next::End | Next::EndAt { .. } => return Ok(keys),
         }
     }
 }
@@ -207,7 +207,7 @@ async fn rows_that_leave_the_list_in_the_middle_of_a_walk_take_no_other_with_the
     let all = walk(&source, "customers", &Walk::Everything, None).await.unwrap();
     let (mut position, mut seen, mut page_number) = (Value::Null, BTreeSet::new(), 0);
     loop {
-        let request = PageRequest { stream: &customers, walk: &Walk::Everything, parent: None, position: &position };
+        let request = PageRequest { stream: &customers, walk: &Walk::Everything, parent: None, position: &position, bookmark: &Value::Null };
         let mut page = source.page(&request).await.unwrap();
         let mut records = 0;
         while let Some(record) = page.records.next().await {
@@ -224,7 +224,7 @@ async fn rows_that_leave_the_list_in_the_middle_of_a_walk_take_no_other_with_the
         }
         match next {
             Next::Page(next) => position = next,
-            Next::End => break,
+            Next::End | Next::EndAt { .. } => break,
         }
     }
     for key in all {

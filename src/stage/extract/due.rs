@@ -56,8 +56,16 @@ pub fn due(stream: &StreamSpec, connection: &Connection, cursor: &Cursor, now: T
         (Incremental::ModifiedSince { overlap }, Some(watermark)) => {
             walks.push(Due::of(Walk::ModifiedSince(before(watermark, overlap))));
         }
+        (Incremental::ModifiedAndWhole { overlap, every }, Some(watermark)) => {
+            let every = connection.full_walk_every.map_or(every, |every| every.0);
+            let is_due = passed(Some(full_at), every, now);
+            let changed = || Walk::ModifiedSince(before(watermark, overlap));
+            walks.push(Due::of(if is_due { Walk::Everything } else { changed() }));
+        }
         // No record has ever told when it was changed.
-        (Incremental::ModifiedSince { .. }, None) => walks.push(Due::of(Walk::Everything)),
+        (Incremental::ModifiedSince { .. } | Incremental::ModifiedAndWhole { .. }, None) => {
+            walks.push(Due::of(Walk::Everything));
+        }
         (Incremental::ChangedParents, _) => {
             let after = cursor.parents_run.filter(|_| stream.parent.is_some());
             walks.push(Due { walk: Walk::Everything, parents_changed_after: after });
@@ -130,6 +138,9 @@ pub struct WalkState {
     pub pages: u64,
     /// Records received.
     pub read: u64,
+    /// What its last page left behind for the next walk.
+    #[serde(default)]
+    pub bookmark: Option<serde_json::Value>,
 }
 
 impl WalkState {
@@ -154,6 +165,7 @@ impl WalkState {
             deleted: 0,
             pages: 0,
             read: 0,
+            bookmark: None,
         }
     }
 
@@ -220,6 +232,9 @@ impl WalkState {
             Walk::Keys => cursor.compared_at = Some(self.started_at),
             // It says nothing of older records.
             Walk::NewestUntilKnown => {}
+        }
+        if let Some(bookmark) = &self.bookmark {
+            cursor.bookmark = Some(bookmark.clone());
         }
         cursor.walk = None;
     }
@@ -329,6 +344,32 @@ mod tests {
         always.full_walk_every = Some("0s".parse().unwrap());
         assert_eq!(due(&stream, &always, &lately, at(NOW), false), [Due::of(Walk::Everything)]);
         assert_eq!(due(&stream, &connection(), &lately, at(NOW), true), [Due::of(Walk::Everything)]);
+    }
+
+    #[test]
+    fn lists_that_do_not_mark_every_change_are_walked_whole_as_often_as_they_say() {
+        let incremental = Incremental::ModifiedAndWhole { overlap: hours(1), every: hours(24) };
+        let stream = stream(incremental, Deletions::FullWalk);
+        assert_eq!(walks(&stream, &Cursor::default()), [Walk::Everything]);
+        assert_eq!(walks(&stream, &read_before()), [Walk::Everything]);
+        let lately = Cursor { full_at: Some(at("2026-03-09T13:00:00Z")), ..read_before() };
+        assert_eq!(walks(&stream, &lately), [Walk::ModifiedSince(at("2026-03-10T10:00:00Z"))]);
+        let undated = Cursor { watermark: None, ..lately.clone() };
+        assert_eq!(walks(&stream, &undated), [Walk::Everything]);
+        let mut often = connection();
+        often.full_walk_every = Some("1h".parse().unwrap());
+        assert_eq!(due(&stream, &often, &lately, at(NOW), false), [Due::of(Walk::Everything)]);
+    }
+
+    #[test]
+    fn a_walk_that_leaves_nothing_behind_keeps_what_an_earlier_one_left() {
+        let mut cursor = Cursor { bookmark: Some("seen".into()), ..read_before() };
+        let mut state = walked(Walk::Everything, NOW);
+        state.complete_into(&mut cursor, Deletions::FullWalk, at(NOW));
+        assert_eq!(cursor.bookmark, Some("seen".into()));
+        state.bookmark = Some("newer".into());
+        state.complete_into(&mut cursor, Deletions::FullWalk, at(NOW));
+        assert_eq!(cursor.bookmark, Some("newer".into()));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use crate::error::Kind;
 use crate::failpoint::{self, Point};
 use crate::source::{Next, PageRequest, Position, Source, StreamSpec, Walk};
+use crate::stage::extract::pace::Pace;
 use crate::stage::extract::parents::Parents;
 use crate::store::staging::{Record, Reject, RejectCode};
 use crate::store::storable::storable;
@@ -14,9 +15,10 @@ use crate::{Error, Result};
 use bytes::Bytes;
 use futures::StreamExt;
 use serde::de::IgnoredAny;
+use serde_json::Value;
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinSet;
@@ -50,6 +52,27 @@ pub struct Standing {
     pub complete: bool,
 }
 
+/// What a walk leaves behind for the next one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ending {
+    /// Opaque to all but the source.
+    pub bookmark: Value,
+    /// Whether every record was given.
+    pub whole: bool,
+}
+
+/// What is asked for.
+pub struct Order {
+    /// The stream.
+    pub stream: StreamSpec,
+    /// The pass.
+    pub walk: Walk,
+    /// What the walk before has left behind.
+    pub bookmark: Value,
+    /// How much of its time the shop may be asked.
+    pub pace: Pace,
+}
+
 /// What the task hands over.
 #[derive(Debug)]
 pub enum Arrival {
@@ -63,6 +86,8 @@ pub enum Arrival {
         list_ended: Option<Arc<str>>,
         /// What comes next.
         next: Standing,
+        /// What the walk that ends here leaves behind.
+        ending: Option<Ending>,
     },
     /// The page broke off and will be asked for again.
     Again(Error),
@@ -126,23 +151,22 @@ impl Arrivals {
 /// Begins to ask for pages from `standing` on. `parents` for a list with parents.
 pub fn start(
     source: Arc<dyn Source>,
-    stream: StreamSpec,
-    walk: Walk,
+    order: Order,
     standing: Standing,
     parents: Option<Parents>,
 ) -> Arrivals {
     let (sender, receiver) = channel(AHEAD);
     // What is asked for ahead would mostly be asked for in vain.
-    let permits = (walk == Walk::NewestUntilKnown).then(|| Arc::new(Semaphore::new(0)));
+    let permits = (order.walk == Walk::NewestUntilKnown).then(|| Arc::new(Semaphore::new(0)));
     let fetch = Fetch {
         source,
-        stream,
-        walk,
+        order,
         parents,
         sender,
         permits: permits.clone(),
         refused: 0,
         page_before: HashSet::new(),
+        records: 0,
     };
     let mut task = JoinSet::new();
     task.spawn(fetch.run(standing));
@@ -151,14 +175,15 @@ pub fn start(
 
 struct Fetch {
     source: Arc<dyn Source>,
-    stream: StreamSpec,
-    walk: Walk,
+    order: Order,
     parents: Option<Parents>,
     sender: Sender<Arrival>,
     permits: Option<Arc<Semaphore>>,
     refused: u32,
     /// Hashes of the keys of the page before, in this list.
     page_before: HashSet<u64>,
+    /// How many records the last page held.
+    records: u64,
 }
 
 /// A page that was read to its end.
@@ -194,18 +219,23 @@ impl Fetch {
             standing.parent = first;
             if standing.parent.is_none() {
                 let next = Standing { parent: None, position: Position::Null, complete: true };
-                return self.send(Arrival::PageEnd { list_ended: None, next }).await;
+                return self.send(Arrival::PageEnd { list_ended: None, next, ending: None }).await;
             }
         }
         while !standing.complete {
+            let asked = Instant::now();
             let arrival = match self.page_with_tries(&standing).await {
                 Ok(Next::Page(position)) => {
                     let next = Standing { position, ..standing.clone() };
-                    Arrival::PageEnd { list_ended: None, next }
+                    Arrival::PageEnd { list_ended: None, next, ending: None }
                 }
-                Ok(Next::End) => {
+                Ok(ended) => {
                     self.refused = 0;
-                    Arrival::PageEnd { list_ended: standing.parent.clone(), next: self.after_list().await? }
+                    let ending = match ended {
+                        Next::EndAt { bookmark, whole } => Some(Ending { bookmark, whole }),
+                        Next::End | Next::Page(_) => None,
+                    };
+                    Arrival::PageEnd { list_ended: standing.parent.clone(), next: self.after_list().await?, ending }
                 }
                 Err(Broken::Failed(error)) if self.may_skip(&error) => {
                     Arrival::ListRefused { error, next: self.after_list().await? }
@@ -216,6 +246,9 @@ impl Fetch {
                 standing = next.clone();
             }
             self.send(arrival).await?;
+            if !standing.complete {
+                tokio::time::sleep(self.order.pace.pause(asked.elapsed(), self.records)).await;
+            }
             if let Some(permits) = &self.permits {
                 permits.acquire().await.map_err(|_| Broken::Unwanted)?.forget();
             }
@@ -276,12 +309,13 @@ impl Fetch {
     }
 
     /// Asks for one page and hands its records over.
-    async fn page(&self, standing: &Standing) -> Result<Read, Broken> {
+    async fn page(&mut self, standing: &Standing) -> Result<Read, Broken> {
         let request = PageRequest {
-            stream: &self.stream,
-            walk: &self.walk,
+            stream: &self.order.stream,
+            walk: &self.order.walk,
             parent: standing.parent.as_deref(),
             position: &standing.position,
+            bookmark: &self.order.bookmark,
         };
         let mut page = match self.source.page(&request).await {
             Ok(page) => page,
@@ -319,18 +353,19 @@ impl Fetch {
         ended?;
         failpoint::reach(Point::ExtractPageReceived).map_err(Broken::Failed)?;
         let next = self.source.next(&request, &page.meta, records).map_err(Broken::Failed)?;
+        self.records = records as u64;
         Ok(Read { next, keys })
     }
 
     fn receive(&self, raw: Bytes, standing: &Standing) -> Received {
-        let identity = self.source.identify(&self.stream, &raw).or_else(|reason| {
+        let identity = self.source.identify(&self.order.stream, &raw).or_else(|reason| {
             // A character that no JSON text may hold should not cost the whole record.
             let (text, replaced) = storable(&raw);
-            if replaced.any() { self.source.identify(&self.stream, &text) } else { Err(reason) }
+            if replaced.any() { self.source.identify(&self.order.stream, &text) } else { Err(reason) }
         });
         match identity {
             Ok(identity) => {
-                let parent = standing.parent.clone();
+                let parent = identity.parent.map(Arc::from).or_else(|| standing.parent.clone());
                 Received::Record(Record::new(identity.key, identity.updated_at, parent, raw))
             }
             Err(reason) => {

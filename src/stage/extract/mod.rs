@@ -11,6 +11,7 @@
 mod deletions;
 pub mod due;
 mod fetch;
+mod pace;
 mod parents;
 mod register;
 pub mod report;
@@ -30,6 +31,7 @@ use crate::store::statistics::Statistics;
 use crate::store::walk_keys::WalkKeys;
 use crate::{Error, Result};
 use due::{Due, WalkState};
+use pace::Spacing;
 use parents::Parents;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -95,9 +97,10 @@ async fn extract(
     let mut client = ctx.db.dedicated().await?;
     let result = async {
         register::register(&mut client, &lease, pipeline, connection, &source.map_settings()).await?;
+        let spacing = Spacing::plan(&client, connection, source.as_ref(), &streams, ctx.run.now()).await?;
         let mut first_error: Option<Error> = None;
         for stream in &streams {
-            let read = Extraction { ctx, connection, options, source: &source, lease: &lease };
+            let read = Extraction { ctx, connection, options, source: &source, lease: &lease, spacing };
             match read.stream(&mut client, stream, report).await {
                 Ok(()) => {}
                 Err(error) if concerns_all(error.kind()) => return Err(error),
@@ -154,6 +157,7 @@ struct Extraction<'a> {
     options: &'a Options,
     source: &'a Arc<dyn Source>,
     lease: &'a Lease,
+    spacing: Spacing,
 }
 
 impl Extraction<'_> {
@@ -175,6 +179,7 @@ impl Extraction<'_> {
             lease: self.lease,
             landing: Landing::new(name, stream.name, stream.table, run_id)?,
             keys: WalkKeys::new(name, stream.name, stream.table, run_id),
+            pace: self.spacing,
         };
         let mut walker = StreamWalker {
             reading,

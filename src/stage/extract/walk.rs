@@ -14,7 +14,8 @@ use crate::source::{Deletions, Source, StreamSpec, Walk};
 use crate::stage::Context;
 use crate::stage::extract::Options;
 use crate::stage::extract::due::{Due, WalkState};
-use crate::stage::extract::fetch::{self, Arrival, Received, Standing};
+use crate::stage::extract::fetch::{self, Arrival, Ending, Order, Received, Standing};
+use crate::stage::extract::pace::Spacing;
 use crate::stage::extract::parents::Parents;
 use crate::stage::extract::report::Counts;
 use crate::store::Lease;
@@ -48,6 +49,7 @@ struct Held {
     pages: u64,
     end: PageEnd,
     next: Standing,
+    ending: Option<Ending>,
 }
 
 /// One stream being read: all that does not change on the way.
@@ -68,6 +70,8 @@ pub struct Reading<'a> {
     pub landing: Landing,
     /// The keys that walks have seen.
     pub keys: WalkKeys,
+    /// How the shop is spared.
+    pub pace: Spacing,
 }
 
 /// One stream being read: how far it has come.
@@ -174,8 +178,13 @@ impl StreamWalker<'_> {
             complete: state.complete,
         };
         let shown_before = self.meter.count().saturating_sub(state.read);
-        let (source, stream) = (self.reading.source.clone(), self.reading.stream.clone());
-        let mut arrivals = fetch::start(source, stream, state.walk.clone(), standing, parents);
+        let order = Order {
+            stream: self.reading.stream.clone(),
+            walk: state.walk.clone(),
+            bookmark: self.cursor.bookmark.clone().filter(|_| !self.reading.options.full).unwrap_or_default(),
+            pace: self.reading.pace.of(&self.cursor, state),
+        };
+        let mut arrivals = fetch::start(self.reading.source.clone(), order, standing, parents);
         let mut batch = Batch::default();
         let mut in_page = 0;
         let mut page_open = false;
@@ -226,14 +235,14 @@ impl StreamWalker<'_> {
                     }
                     self.show(in_page);
                 }
-                Arrival::PageEnd { list_ended, next } => {
+                Arrival::PageEnd { list_ended, next, ending } => {
                     self.counts.pages += u64::from(std::mem::take(&mut page_open));
                     let end = list_ended.map_or(PageEnd::GoesOn, PageEnd::Ended);
                     // Whether a walk by newness goes on is decided page by page.
                     let decides = state.walk == Walk::NewestUntilKnown;
                     let may_wait = matches!(end, PageEnd::GoesOn) && !next.complete && !decides;
                     let pages = held.take().map_or(0, |held| held.pages) + 1;
-                    held = Some(Held { pages, end, next });
+                    held = Some(Held { pages, end, next, ending });
                     let is_full = 2 * batch.len() >= BATCH_RECORDS || 2 * batch.bytes() >= BATCH_BYTES;
                     if is_full || !may_wait {
                         self.store(state, &mut batch, held.take()).await?;
@@ -244,7 +253,8 @@ impl StreamWalker<'_> {
                     self.counts.lists_refused += 1;
                     self.meter.note(&format!("{}: {error}; left out", self.reading.place(state)));
                     self.store(state, &mut batch, held.take()).await?;
-                    self.store(state, &mut batch, Some(Held { pages: 1, end: PageEnd::Refused, next })).await?;
+                    let refused = Held { pages: 1, end: PageEnd::Refused, next, ending: None };
+                    self.store(state, &mut batch, Some(refused)).await?;
                     self.shown = 0;
                 }
                 Arrival::Again(error) => {
@@ -303,8 +313,12 @@ impl StreamWalker<'_> {
         }
         failpoint::reach(Point::ExtractPageLandedBeforeCursor)?;
         let mut lists = 0;
-        let ends_here = !after.compare && self.reading.stream.parent.is_none();
-        if let Some(Held { pages, end, next }) = held {
+        if let Some(Held { pages, end, next, ending }) = held {
+            if let Some(Ending { bookmark, whole }) = ending {
+                after.bookmark = Some(bookmark);
+                // What was left out because it has not changed must not pass for deleted.
+                after.compare = after.compare && whole;
+            }
             after.pages += pages;
             after.position = next.position;
             after.parent = next.parent.as_deref().map(str::to_owned);
@@ -323,7 +337,7 @@ impl StreamWalker<'_> {
             }
             lists = u64::from(self.reading.stream.parent.is_some() && after.parent != state.parent);
         }
-        if after.complete && ends_here {
+        if after.complete && !after.compare && self.reading.stream.parent.is_none() {
             let missing = after.not_given();
             counts.incomplete += missing;
             if missing > 0 {

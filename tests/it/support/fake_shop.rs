@@ -263,7 +263,7 @@ impl Source for FakeSource {
         }
         let head: Head = serde_json::from_slice(record).map_err(|error| error.to_string())?;
         let id = head.id.ok_or("the record has no id")?;
-        Ok(Identity { key: id.to_string(), updated_at: head.updated })
+        Ok(Identity { key: id.to_string(), updated_at: head.updated, parent: None })
     }
 
     async fn check(&self) -> Vec<Finding> {
