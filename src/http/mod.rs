@@ -29,8 +29,8 @@ mod tls;
 
 pub use auth::Auth;
 pub use budget::Budget;
-pub use content::parse as parse_json;
 pub use client::{Call, Client};
+pub use content::parse as parse_json;
 pub use failure::{Answer, Failure, Fate, Idempotency};
 pub use oauth1::{OAuth1, SignatureMethod};
 pub use options::{CallClass, ClientOptions, Timeouts};

@@ -5,6 +5,7 @@
 //! position; a position is opaque JSON that is stored in the transaction that stores the page before it, so a killed walk
 //! goes on where it stopped. A source knows nothing of Postgres: it may touch `http` and nothing else.
 
+pub mod idosell;
 pub mod registry;
 pub mod woocommerce;
 
@@ -187,6 +188,12 @@ pub trait Source: Send + Sync {
     /// How many records a stream has, by a cheap call, where the platform tells; to spread a first read evenly.
     async fn size(&self, _stream: &StreamSpec) -> Result<Option<u64>> {
         Ok(None)
+    }
+
+    /// Whether the page at a position must hold other records than the one before it: then one that does not is asked for
+    /// again. False where a list begins anew, or where the source has gone back on purpose.
+    fn follows(&self, _position: &Position) -> bool {
+        true
     }
 
     /// Where to go after a page that was read to its end and held `records` records.

@@ -1,12 +1,12 @@
 //! The shop platforms that Wharf reads: one row each. A new platform is its own file, its `sql/map` folder and a row here.
 
-use super::{Source, woocommerce};
+use super::{Source, idosell, woocommerce};
 use crate::config::pipeline::{Connection, PlatformSettings};
 use crate::{Error, Kind, Result};
 use std::sync::Arc;
 
 /// All of them, in alphabetical order.
-pub static PLATFORMS: &[SourcePlatform] = &[woocommerce::PLATFORM];
+pub static PLATFORMS: &[SourcePlatform] = &[idosell::PLATFORM, woocommerce::PLATFORM];
 
 /// What Wharf has to know of a shop platform before it connects to one.
 #[derive(Clone, Copy)]

@@ -45,7 +45,10 @@ fn a_record_is_called_by_its_id_and_dated_by_its_last_change() {
     let both = r#"{"id":7,"date_created_gmt":"2026-10-01T10:00:00","date_modified_gmt":"2026-10-05T07:41:00"}"#;
     assert_eq!(read(both).unwrap(), Identity { key: "7".into(), updated_at: at("2026-10-05T07:41:00Z"), parent: None });
     let never_edited = r#"{"date_modified_gmt":null,"date_created_gmt":"2026-10-01T10:00:00","id":"7"}"#;
-    assert_eq!(read(never_edited).unwrap(), Identity { key: "7".into(), updated_at: at("2026-10-01T10:00:00Z"), parent: None });
+    assert_eq!(
+        read(never_edited).unwrap(),
+        Identity { key: "7".into(), updated_at: at("2026-10-01T10:00:00Z"), parent: None }
+    );
     for undated in
         [r#"{"id":7}"#, r#"{"id":7,"date_modified_gmt":"0000-00-00T00:00:00"}"#, r#"{"id":7,"date_modified_gmt":5}"#]
     {
@@ -240,7 +243,8 @@ fn the_keys_of_orders_end_with_the_trash() {
 fn a_position_of_somebody_else_is_an_error() {
     let shop = shop("http://127.0.0.1:1", json!({}));
     let (stream, walk, position) = (stream(&shop, "orders"), Walk::Everything, json!("cursor"));
-    let request = PageRequest { stream: &stream, walk: &walk, parent: None, position: &position, bookmark: &Value::Null };
+    let request =
+        PageRequest { stream: &stream, walk: &walk, parent: None, position: &position, bookmark: &Value::Null };
     assert_eq!(shop.next(&request, &Value::Null, 0).unwrap_err().kind(), Kind::Internal);
 }
 

@@ -207,7 +207,13 @@ async fn rows_that_leave_the_list_in_the_middle_of_a_walk_take_no_other_with_the
     let all = walk(&source, "customers", &Walk::Everything, None).await.unwrap();
     let (mut position, mut seen, mut page_number) = (Value::Null, BTreeSet::new(), 0);
     loop {
-        let request = PageRequest { stream: &customers, walk: &Walk::Everything, parent: None, position: &position, bookmark: &Value::Null };
+        let request = PageRequest {
+            stream: &customers,
+            walk: &Walk::Everything,
+            parent: None,
+            position: &position,
+            bookmark: &Value::Null,
+        };
         let mut page = source.page(&request).await.unwrap();
         let mut records = 0;
         while let Some(record) = page.records.next().await {

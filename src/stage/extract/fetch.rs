@@ -149,12 +149,7 @@ impl Arrivals {
 }
 
 /// Begins to ask for pages from `standing` on. `parents` for a list with parents.
-pub fn start(
-    source: Arc<dyn Source>,
-    order: Order,
-    standing: Standing,
-    parents: Option<Parents>,
-) -> Arrivals {
+pub fn start(source: Arc<dyn Source>, order: Order, standing: Standing, parents: Option<Parents>) -> Arrivals {
     let (sender, receiver) = channel(AHEAD);
     // What is asked for ahead would mostly be asked for in vain.
     let permits = (order.walk == Walk::NewestUntilKnown).then(|| Arc::new(Semaphore::new(0)));
@@ -278,9 +273,10 @@ impl Fetch {
     async fn page_with_tries(&mut self, standing: &Standing) -> Result<Next, Broken> {
         let mut pause = FIRST_PAUSE;
         let (mut tries, mut repeated) = (1, 0);
+        let follows = self.source.follows(&standing.position);
         loop {
             let error = match self.page(standing).await {
-                Ok(read) if repeated < REPEATED_TRIES && self.is_page_before(&read) => {
+                Ok(read) if repeated < REPEATED_TRIES && follows && self.is_page_before(&read) => {
                     repeated += 1;
                     Error::new(Kind::Protocol, "the page holds the records of the page before it")
                 }

@@ -90,7 +90,13 @@ fn connection(case: &SourceCase, sandbox: &Sandbox, more: Value) -> Connection {
 impl Opened {
     /// One page to its end: the keys of its records and what follows.
     async fn page(&self, position: &Value) -> Result<(Vec<String>, Next)> {
-        let request = PageRequest { stream: &self.stream, walk: &Walk::Everything, parent: None, position, bookmark: &Value::Null };
+        let request = PageRequest {
+            stream: &self.stream,
+            walk: &Walk::Everything,
+            parent: None,
+            position,
+            bookmark: &Value::Null,
+        };
         let mut page = self.source.page(&request).await?;
         let mut keys = Vec::new();
         while let Some(record) = page.records.next().await {
@@ -138,7 +144,13 @@ async fn secrets(case: &SourceCase) -> std::result::Result<(), String> {
     for status in [400, 401, 403] {
         let body = json!({"code": "bad", "message": secrets}).to_string();
         sandbox.fault(Fault::new(FaultKind::Status, case.path).status(status, body).times(0));
-        let request = PageRequest { stream: &stream, walk: &Walk::Everything, parent: None, position: &Value::Null, bookmark: &Value::Null };
+        let request = PageRequest {
+            stream: &stream,
+            walk: &Walk::Everything,
+            parent: None,
+            position: &Value::Null,
+            bookmark: &Value::Null,
+        };
         match source.page(&request).await {
             Ok(_) => return Err(format!("{status} was taken for an answer")),
             Err(error) => without_secrets(&shown(&error), &secrets)?,
@@ -273,7 +285,13 @@ async fn outcome_without_panic(opened: Opened, what: &str) -> std::result::Resul
 
 async fn cancellation(case: &SourceCase) -> std::result::Result<(), String> {
     let opened = open(case, json!({})).await;
-    let request = PageRequest { stream: &opened.stream, walk: &Walk::Everything, parent: None, position: &Value::Null, bookmark: &Value::Null };
+    let request = PageRequest {
+        stream: &opened.stream,
+        walk: &Walk::Everything,
+        parent: None,
+        position: &Value::Null,
+        bookmark: &Value::Null,
+    };
     let mut page = opened.source.page(&request).await.map_err(|error| shown(&error))?;
     let _ = page.records.next().await;
     drop(page);

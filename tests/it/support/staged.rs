@@ -6,15 +6,22 @@ use wharf::progress::Progress;
 use wharf::stage::{Context, transform};
 use wharf::store::{Outcome, Run};
 
-/// A database with one WooCommerce connection, `shop`, whose staging rows a test writes itself.
+/// A database with one connection, `shop`, whose staging rows a test writes itself.
 pub struct StagedShop {
     pub test: TestDatabase,
+    platform: &'static str,
 }
 
 impl StagedShop {
+    /// A WooCommerce shop.
     pub async fn new(settings: Value) -> Self {
+        Self::of("woocommerce", settings).await
+    }
+
+    /// A shop of a platform.
+    pub async fn of(platform: &'static str, settings: Value) -> Self {
         let test = database().await;
-        let shop = Self { test };
+        let shop = Self { test, platform };
         shop.connection("shop", &settings).await;
         shop
     }
@@ -25,9 +32,9 @@ impl StagedShop {
             .await
             .execute(
                 "insert into ops.connections (connection, platform, base_url, settings)
-                 values ($1, 'woocommerce', 'https://shop.example', $2)
+                 values ($1, $3, 'https://shop.example', $2)
                  on conflict (connection) do update set settings = excluded.settings",
-                &[&connection, settings],
+                &[&connection, settings, &self.platform],
             )
             .await
             .unwrap();
@@ -37,21 +44,27 @@ impl StagedShop {
         self.test.db.client().await.unwrap()
     }
 
-    /// Writes records as an extract run would: each becomes a staging row of a new run.
+    /// Writes records as an extract run would: each becomes a staging row of a new run, with its id as its key.
     pub async fn stage(&self, connection: &str, table: &str, records: &[Value]) {
+        let keyed: Vec<(String, Value)> =
+            records.iter().map(|record| (record["id"].to_string(), record.clone())).collect();
+        self.stage_as(connection, table, &keyed, None).await;
+    }
+
+    /// As [`Self::stage`], with keys given and, where the records hang on another one, its key.
+    pub async fn stage_as(&self, connection: &str, table: &str, records: &[(String, Value)], parent: Option<&str>) {
         let run = Run::begin(&self.test.db, "test", "extract").await.unwrap();
         let client = self.client().await;
-        for record in records {
-            let key = record["id"].to_string();
+        for (key, record) in records {
             client
                 .execute(
                     &format!(
-                        "insert into staging.{table} (connection, source_key, payload, payload_hash, run_id)
-                         values ($1, $2, $3, gen_random_uuid(), $4)
+                        "insert into staging.{table} (connection, source_key, payload, payload_hash, run_id, parent_key)
+                         values ($1, $2, $3, gen_random_uuid(), $4, $5)
                          on conflict (connection, source_key) do update
                          set payload = excluded.payload, run_id = excluded.run_id, deleted_at = null"
                     ),
-                    &[&connection, &key, record, &run.id],
+                    &[&connection, key, record, &run.id, &parent],
                 )
                 .await
                 .unwrap();

@@ -1,0 +1,71 @@
+-- IdoSell categories, two kinds (sheet, section 4): the shop's menu, which customers see, and the panel's own, which
+-- stand in where a product is in no menu. Names are those of the chosen language, else of the first there is. Hidden
+-- menu items are left out; what hangs on them moves to the top. Categories of the offer feed fill what the API has not
+-- given.
+insert into mapped_categories (source_key, parent_key, name)
+select
+    s.source_key,
+    case
+        when split_part(s.source_key, '-', 1) = 'menu' then 'menu-' || nullif(s.payload ->> 'parent_id', '0')
+        else 'panel-' || nullif(s.payload ->> 'parent_id', '0')
+    end,
+    coalesce(
+        canonical.as_text(canonical.decoded(said.names ->> 'name')),
+        canonical.as_text(canonical.decoded(said.names ->> 'plural_name')),
+        canonical.as_text(canonical.decoded(said.names ->> 'singular_name')),
+        -- The path of a menu item ends with its name.
+        canonical.as_text(
+            canonical.decoded(
+                reverse(split_part(reverse(said.names ->> 'item_textid'), '\', 1))
+            )
+        )
+    )
+from source_categories s
+cross join mapping m
+left join lateral (
+    select name as names
+    from jsonb_array_elements(canonical.as_list(s.payload -> 'lang_data')) with ordinality as names (name, place)
+    order by (name ->> 'lang_id' = m.settings ->> 'lang_id') desc nulls last, place
+    limit 1
+) as said on true
+where said.names ->> 'hidden' is distinct from 'y';
+
+-- A path such as "Moda/Sukienki" is the whole name in the feed; the category above is the one named by what stands
+-- before the last part.
+insert into changed_categories (source_key)
+select 'panel-' || source_key
+from changed_offer_categories
+where 'panel-' || source_key not in (select source_key from changed_categories);
+
+insert into mapped_categories (source_key, parent_key, name)
+select
+    'panel-' || o.source_key,
+    'panel-' || above.source_key,
+    canonical.as_text(parts[cardinality(parts)])
+from changed_offer_categories
+join mapping m on true
+join staging.offer_categories o
+    on o.connection = m.connection and o.source_key = changed_offer_categories.source_key and o.deleted_at is null
+cross join lateral (
+    select string_to_array(canonical.decoded(o.payload ->> '@name'), '/')
+) as path (parts)
+left join lateral (
+    select source_key
+    from staging.offer_categories p
+    where
+        p.connection = m.connection
+        and p.deleted_at is null
+        and cardinality(parts) > 1
+        and canonical.decoded(p.payload ->> '@name') = array_to_string(parts[:cardinality(parts) - 1], '/')
+    order by source_key
+    limit 1
+) as above on true
+-- What the API says of a category counts.
+where not exists (
+    select from staging.categories c
+    where
+        c.connection = m.connection
+        and c.source_key = 'panel-' || o.source_key
+        and c.deleted_at is null
+)
+on conflict do nothing;

@@ -1,0 +1,167 @@
+-- Consent at IdoSell, per shop and channel (sheet, section 7). The newsletter's own list is the authority: what a
+-- customer's record says counts only where that list does not know the person. With several shops whoever agreed in one
+-- has agreed. A zero date is no statement; but who had agreed and has no statement any more has withdrawn.
+truncate mapped_consents;
+
+-- What an account says of consent hangs on what the list says, and whose the list's word is on the account.
+insert into changed_customers (source_key)
+select distinct a.source_key
+from changed_subscribers c
+cross join mapping m
+join staging.customers a
+    on a.connection = m.connection and a.source_key = split_part(c.source_key, '-', 2) and a.deleted_at is null
+where a.source_key not in (select source_key from changed_customers);
+
+insert into changed_subscribers (source_key)
+select s.source_key
+from changed_customers c
+cross join mapping m
+cross join lateral (
+    select channel || '-' || c.source_key || ending as source_key
+    from unnest(array['email', 'sms']) as channel
+    cross join (
+        select '' as ending
+        union all
+        select '-' || shop from mapping, jsonb_array_elements_text(settings -> 'shops') as shop
+    ) as endings
+) as wanted
+join staging.subscribers s on s.connection = m.connection and s.source_key = wanted.source_key
+where s.source_key not in (select source_key from changed_subscribers);
+
+-- The answers of one person for several shops are read together.
+insert into changed_subscribers (source_key)
+select s.source_key
+from (
+    select distinct regexp_replace(source_key, '^((email|sms)-[0-9]+)-[0-9]+$', '\1') as person
+    from changed_subscribers
+    where source_key ~ '^(email|sms)-[0-9]+(-[0-9]+)?$'
+) as changed
+cross join mapping m
+cross join lateral (
+    select person as source_key
+    union all
+    select person || '-' || shop from jsonb_array_elements_text(m.settings -> 'shops') as shop
+) as wanted
+join staging.subscribers s on s.connection = m.connection and s.source_key = wanted.source_key
+where s.source_key not in (select source_key from changed_subscribers);
+
+insert into mapped_consents (kind, source_key, channel, state, stated_at)
+with rows as (
+    select
+        s.source_key,
+        case when s.source_key like 'sms-%' then 'sms' else 'email' end as channel,
+        regexp_replace(s.source_key, '^((email|sms)-[0-9]+)-[0-9]+$', '\1') as person,
+        s.payload
+    from source_subscribers s
+),
+answers as (
+    select
+        r.source_key,
+        r.person,
+        lower(canonical.as_text(shop ->> 'approval')) as approval,
+        canonical.as_local_time(canonical.as_text(shop ->> 'date_modification'), m.settings ->> 'time_zone') as said_at
+    from rows r
+    cross join mapping m
+    cross join lateral (
+        select key, value
+        from jsonb_each(
+            case when jsonb_typeof(r.payload -> 'shops') = 'object' then r.payload -> 'shops' else '{}' end
+        )
+        union all
+        select null, value from jsonb_array_elements(canonical.as_array(r.payload -> 'shops'))
+    ) as said (key, shop)
+    where m.settings -> 'shops' @> to_jsonb(coalesce(canonical.as_number(shop ->> 'shop_id'), canonical.as_number(key)))
+),
+by_person as (
+    select
+        person,
+        bool_or(approval = 'y') as agreed,
+        max(said_at) filter (where approval = 'y') as agreed_at,
+        bool_or(approval = 'n') as refused,
+        max(said_at) filter (where approval = 'n') as refused_at
+    from answers
+    group by person
+),
+said as (
+    select
+        'subscriber' as kind,
+        r.source_key,
+        r.channel,
+        case
+            when p.agreed then 'opt_in'
+            -- A refusal without a date is what the shop says of everybody who was never asked.
+            when p.refused and p.refused_at is not null then 'opt_out'
+        end as state,
+        case when p.agreed then p.agreed_at else p.refused_at end as stated_at,
+        'subscriber:' || r.source_key as own_key,
+        'account:' || coalesce(r.payload ->> 'client_number', '') as other_key
+    from rows r
+    left join by_person p using (person)
+    union all
+    select
+        'account',
+        s.source_key,
+        channel,
+        case when max(a.agreed_at) is not null then 'opt_in' end,
+        max(a.agreed_at),
+        'account:' || s.source_key,
+        null
+    from source_customers s
+    cross join mapping m
+    cross join unnest(array['email', 'sms']) as channel
+    left join lateral (
+        select
+            canonical.as_local_time(
+                canonical.as_text(coalesce(approval ->> 'newsletterEmailApprovalDate', approval ->> 'newsletterSmsApprovalDate')),
+                m.settings ->> 'time_zone'
+            ) as agreed_at
+        from jsonb_array_elements(
+            canonical.as_list(
+                s.payload
+            -> case channel when 'email' then 'newsletterEmailApprovalsData' else 'newsletterSmsApprovalsData' end
+            )
+        ) as approval
+        where m.settings -> 'shops' @> to_jsonb(canonical.as_number(approval ->> 'shopId'))
+    ) as a on true
+    where not exists (
+        select
+        from staging.subscribers known
+        where
+            known.connection = m.connection
+            and known.deleted_at is null
+            and known.source_key = any (
+                array[channel || '-' || s.source_key]
+                || array(
+                    select channel || '-' || s.source_key || '-' || shop
+                    from jsonb_array_elements_text(m.settings -> 'shops') as shop
+                )
+            )
+    )
+    group by s.source_key, channel
+),
+known as (
+    select
+        s.*,
+        coalesce(case s.channel when 'email' then own.email_consent else own.sms_consent end, 'unknown') as own_state,
+        case s.channel when 'email' then other.email_consent else other.sms_consent end as other_state,
+        case s.channel when 'email' then other.email_consent_at else other.sms_consent_at end as other_at
+    from said s
+    cross join mapping m
+    left join canonical.contact_sources own on own.connection = m.connection and own.source_key = s.own_key
+    left join canonical.contact_sources other on other.connection = m.connection and other.source_key = s.other_key
+)
+select
+    kind,
+    source_key,
+    channel,
+    coalesce(state, 'opt_out'),
+    case
+        -- Withdrawn without a date that could tell when: the day it was first seen stays.
+        when state is null then null
+        when state = 'opt_out' and own_state = 'unknown' and other_state = 'opt_in' and stated_at <= other_at then now()
+        else stated_at
+    end
+from known
+where state is not null or own_state in ('opt_in', 'opt_out') or (own_state = 'unknown' and other_state = 'opt_in');
+
+analyze mapped_consents;
