@@ -199,7 +199,6 @@ impl Ask {
                     let dates = json!({"productDateMode": by, "productDateBegin": from, "productDateEnd": to});
                     params.insert("productDate".into(), dates);
                 }
-                params.insert("ordersBy".into(), json!([{"elementName": "id", "sortDirection": "ASC"}]));
                 params.insert("resultsPage".into(), page.into());
                 params.insert("resultsLimit".into(), limit.into());
                 search(asking, "products/products/search", params)
