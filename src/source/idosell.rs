@@ -162,7 +162,8 @@ impl IdoSell {
         let options = ClientOptions {
             auth,
             rate: Some(connection.rate.unwrap_or(RATE)),
-            retry: RetryPolicy { unsaid: Some(UNSAID_WAIT), attempts: ATTEMPTS, ..RetryPolicy::default() },
+            retry: RetryPolicy { attempts: ATTEMPTS, ..RetryPolicy::default() },
+            unasked_quiet: Some(UNSAID_WAIT),
             verify_tls: settings.verify_tls,
             ..ClientOptions::new(shop_address(&connection.base_url)?)
         };
