@@ -508,6 +508,7 @@ async fn buyers_from_marketplaces_cannot_be_written_to_unless_asked_for() {
 async fn the_menu_gives_the_tags_and_the_panels_categories_stand_in() {
     let shop = shop(json!({})).await;
     let menu = [
+        item(150, 140, "Nowości", "n"),
         item(100, 0, "Kobieta", "n"),
         item(120, 100, "Ubrania", "n"),
         item(131, 120, "Sukienki", "n"),
@@ -527,6 +528,11 @@ async fn the_menu_gives_the_tags_and_the_panels_categories_stand_in() {
     assert_eq!(
         shop.value("select path from canonical.categories where source_key = 'menu-131'").await,
         "{Kobieta,Ubrania,Sukienki}"
+    );
+    assert_eq!(
+        shop.value("select path from canonical.categories where source_key = 'menu-150'").await,
+        "{Kobieta,Nowości}",
+        "what hangs on a hidden item hangs on the one above it"
     );
 }
 

@@ -1,34 +1,62 @@
 -- IdoSell categories, two kinds (sheet, section 4): the shop's menu, which customers see, and the panel's own, which
 -- stand in where a product is in no menu. Names are those of the chosen language, else of the first there is. Hidden
--- menu items are left out; what hangs on them moves to the top. Categories of the offer feed fill what the API has not
--- given.
+-- menu items are left out; what hangs on one hangs on the next one above that is shown. Categories of the offer feed
+-- fill what the API has not given.
+
+-- Where an item hangs depends on the items above it: a tree is read whole.
+insert into changed_categories (source_key)
+select s.source_key
+from staging.categories s
+join mapping m using (connection)
+where
+    exists (select from changed_categories)
+    and s.source_key not in (select source_key from changed_categories);
+
 insert into mapped_categories (source_key, parent_key, name)
+with recursive items as materialized (
+    select
+        s.source_key,
+        split_part(s.source_key, '-', 1) || '-' || nullif(s.payload ->> 'parent_id', '0') as parent_key,
+        said.names
+    from source_categories s
+    cross join mapping m
+    left join lateral (
+        select name as names
+        from jsonb_array_elements(canonical.as_list(s.payload -> 'lang_data')) with ordinality as names (name, place)
+        order by (name ->> 'lang_id' = m.settings ->> 'lang_id') desc nulls last, place
+        limit 1
+    ) as said on true
+),
+hidden as materialized (
+    select source_key, parent_key
+    from items
+    where names ->> 'hidden' = 'y'
+),
+lifted as (
+    select source_key, parent_key
+    from items
+    -- Not all: hidden items that hang on one another in a ring would never end.
+    union
+    select l.source_key, h.parent_key
+    from lifted l
+    join hidden h on h.source_key = l.parent_key
+)
 select
-    s.source_key,
-    case
-        when split_part(s.source_key, '-', 1) = 'menu' then 'menu-' || nullif(s.payload ->> 'parent_id', '0')
-        else 'panel-' || nullif(s.payload ->> 'parent_id', '0')
-    end,
-    coalesce(
-        canonical.as_text(canonical.decoded(said.names ->> 'name')),
-        canonical.as_text(canonical.decoded(said.names ->> 'plural_name')),
-        canonical.as_text(canonical.decoded(said.names ->> 'singular_name')),
-        -- The path of a menu item ends with its name.
-        canonical.as_text(
-            canonical.decoded(
-                reverse(split_part(reverse(said.names ->> 'item_textid'), '\', 1))
-            )
+    i.source_key,
+    max(l.parent_key) filter (where l.parent_key not in (select source_key from hidden)),
+    max(
+        coalesce(
+            canonical.as_text(canonical.decoded(i.names ->> 'name')),
+            canonical.as_text(canonical.decoded(i.names ->> 'plural_name')),
+            canonical.as_text(canonical.decoded(i.names ->> 'singular_name')),
+            -- The path of a menu item ends with its name.
+            canonical.as_text(canonical.decoded(reverse(split_part(reverse(i.names ->> 'item_textid'), '\', 1))))
         )
     )
-from source_categories s
-cross join mapping m
-left join lateral (
-    select name as names
-    from jsonb_array_elements(canonical.as_list(s.payload -> 'lang_data')) with ordinality as names (name, place)
-    order by (name ->> 'lang_id' = m.settings ->> 'lang_id') desc nulls last, place
-    limit 1
-) as said on true
-where said.names ->> 'hidden' is distinct from 'y';
+from items i
+join lifted l using (source_key)
+where i.names ->> 'hidden' is distinct from 'y'
+group by i.source_key;
 
 -- A path such as "Moda/Sukienki" is the whole name in the feed; the category above is the one named by what stands
 -- before the last part.

@@ -201,7 +201,7 @@ impl Place {
         cuts.push(Cut { end: window.to, months });
         let overall = self.overall.or(said.total);
         let window = Some(Window { to, ..window });
-        Some(Self { cuts, overall, window, ..self.from_here(self.before) })
+        Some(Self { cuts, overall, window, ..self.begun_behind(self.before) })
     }
 
     /// The window behind this one; the rows read so far if it was the last.
@@ -220,12 +220,12 @@ impl Place {
                 cuts.pop();
             }
             let from = window.to.checked_sub(1.second()).unwrap_or(window.to);
-            return Ok(Self { cuts, window: Some(Window { from, to }), ..self.from_here(before) });
+            return Ok(Self { cuts, window: Some(Window { from, to }), ..self.begun_behind(before) });
         }
         Err(before)
     }
 
-    fn from_here(&self, before: u64) -> Self {
+    fn begun_behind(&self, before: u64) -> Self {
         let Self { pass, until, overall, earlier, .. } = *self;
         Self { pass, until, overall, before, earlier, ..Self::default() }
     }
