@@ -76,6 +76,8 @@ const ADDRESSES: usize = 500;
 const PAST_MAX: usize = 500;
 /// How long an answer is waited for, as the platform's own plug-ins do.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a contact of an import that has ended may take to show.
+const APPEARS: Duration = Duration::from_secs(10);
 /// The longest stretch of time of the activity list: three months are allowed.
 const ACTIVITY_WINDOW: Duration = Duration::from_secs(85 * 86_400);
 
@@ -234,6 +236,11 @@ impl Target for ESputnik {
             grace: length(self.settings.job_grace),
             at_once: self.settings.jobs,
         }
+    }
+
+    /// An import is waited for until it has ended, so whoever does not show then was left out.
+    fn confirm_within(&self) -> Duration {
+        APPEARS
     }
 
     async fn look_up(&self, operation: &Operation, items: &[Item]) -> Result<Vec<Found>> {

@@ -55,6 +55,13 @@ pub struct Operation {
     pub goes_first: bool,
 }
 
+impl Operation {
+    /// How many records one call carries.
+    pub fn per_call(&self) -> usize {
+        if self.manner == Manner::Each { 1 } else { self.batch.max(1) }
+    }
+}
+
 /// One record of a batch: what `sql/deliver` rendered.
 #[derive(Debug, Clone)]
 pub struct Item {

@@ -226,7 +226,7 @@ people as materialized (
 checked as materialized (
     select
         people.*,
-        -- Words of letters and digits, with apostrophe or hyphen inside; a dot only after a short word; at most three digits.
+        -- Words of letters and at most three digits, with apostrophe or hyphen inside; a dot only after a short word.
         coalesce(
             length(first_name) <= 40
             and first_name ~ name_pattern

@@ -14,42 +14,11 @@
 -- whether null erases is not documented [unverified], so a value that vanished at the shop stays on the card. The
 -- language stands only in the single call, the batch has no place for it per contact; it alone causes no call. $1
 -- settings, as for contacts.sql.
-with recursive settings as (
+with settings as (
     select
         $1::jsonb ->> 'target' as target,
         $1::jsonb ->> 'deleted' as deleted_choice,
         $1::jsonb #>> '{deliver,consent_name}' as consent_name
-),
-successors as (
-    -- Where contacts that are no more went, over any number of changes.
-    select desired.key, moves.moved_to as successor_id
-    from pg_temp.deliver_desired as desired
-    join canonical.contact_moves as moves on moves.contact_id = desired.key
-    where desired.verdict = 'gone'
-    union
-    select successors.key, moves.moved_to
-    from successors
-    join canonical.contact_moves as moves on moves.contact_id = successors.successor_id
-),
-moved as (
-    select
-        successors.key,
-        bool_or(
-            verdict.verdict = 'send'
-            or exists (
-                select from delivery.ledger
-                where ledger.contact_id = successors.successor_id
-                    and ledger.target = settings.target
-                    and ledger.object = 'contact'
-                    and ledger.key = successors.successor_id
-            )
-        ) as successor_is_there,
-        bool_or(verdict.former_id = successors.key) as is_renamed
-    from successors
-    cross join settings
-    join canonical.contacts on contacts.contact_id = successors.successor_id
-    left join pg_temp.deliver_verdicts as verdict on verdict.contact_id = successors.successor_id
-    group by successors.key
 ),
 based as materialized (
     -- What the account holds: the contact's own card, or the one that is to be renamed.
@@ -72,7 +41,7 @@ based as materialized (
         and ledger.target = settings.target
         and ledger.object = 'contact'
         and ledger.key = coalesce(desired.former_id, desired.key)
-    left join moved on moved.key = desired.key
+    left join pg_temp.deliver_successors as moved on moved.key = desired.key
 ),
 judged as materialized (
     select

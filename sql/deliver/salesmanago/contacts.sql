@@ -6,7 +6,7 @@
 --
 -- The payload is the whole card in our words; contact_requests.sql turns it into a call. Sheet, sections 5.1 and 7.
 -- $1 settings: connections, pipeline settings, and `deliver`, what the account's settings say.
-with recursive settings as (
+with settings as (
     select
         $1::jsonb ->> 'target' as target,
         $1::jsonb -> 'tags' as tags,
@@ -19,16 +19,6 @@ with recursive settings as (
         $1::jsonb ->> 'without_consent' = 'send' as orders_without_consent,
         array(select jsonb_array_elements_text($1::jsonb -> 'connections')) as connections
 ),
-formers as (
-    -- Who became this contact when an e-mail changed at the shop, over any number of changes.
-    select candidate.key, moves.contact_id as former_id, moves.moved_at
-    from pg_temp.deliver_candidates as candidate
-    join canonical.contact_moves as moves on moves.moved_to = candidate.key
-    union
-    select formers.key, moves.contact_id, moves.moved_at
-    from formers
-    join canonical.contact_moves as moves on moves.moved_to = formers.former_id
-),
 held as (
     select candidate.key
     from pg_temp.deliver_candidates as candidate
@@ -40,19 +30,7 @@ held as (
         and ledger.key = candidate.key
 ),
 renames as (
-    -- Of those, the one whose card is renamed: only where the account does not hold the contact itself yet.
-    select distinct on (formers.key) formers.key, formers.former_id
-    from formers
-    cross join settings
-    join delivery.ledger
-        on ledger.contact_id = formers.former_id
-        and ledger.target = settings.target
-        and ledger.object = 'contact'
-        and ledger.key = formers.former_id
-        and ledger.state = 'acknowledged'
-    where formers.key not in (select held.key from held)
-        and not exists (select from canonical.contacts where contacts.contact_id = formers.former_id)
-    order by formers.key, formers.moved_at desc, formers.former_id
+    select * from pg_temp.deliver_renames
 ),
 candidates as materialized (
     select

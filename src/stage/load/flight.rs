@@ -242,8 +242,7 @@ impl<'l, 'a> Flight<'l, 'a> {
         for ((lane, departure), batch) in lanes.into_iter().zip(departures).zip(batches) {
             let Departure { operation, records } = departure;
             let (target, first_load) = (Arc::clone(&self.load.target), self.load.is_first_load());
-            let calls = if operation.manner == Manner::Each { records.len() } else { 1 };
-            let calls = u64::try_from(calls).unwrap_or(u64::MAX);
+            let calls = u64::try_from(records.len().div_ceil(operation.per_call())).unwrap_or(u64::MAX);
             self.load.count(|tally| Tally::add(&mut tally.calls, operation.name, calls));
             self.jobs += usize::from(operation.manner == Manner::Job);
             *self.by_operation.entry(lane.0).or_default() += 1;

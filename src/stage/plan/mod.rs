@@ -166,13 +166,13 @@ pub async fn plan_as(
             go_on(stop)?;
             bench.note_planned(&rendered).await?;
             bench.note_steps(&rendered).await?;
-            sums.contacts(&rendered)?;
+            sums.contacts(&rendered, is_first)?;
             if let Some(audit) = &mut audit {
                 audit.see(&bench, &settings, &rendered).await?;
             }
             for rendered in &rendered {
                 let record = Record::new(rendered);
-                if rendered.before.is_some() {
+                if rendered.before.is_some() && is_first {
                     sums.fields(&record);
                 }
                 see(record)?;
@@ -305,7 +305,8 @@ impl Sums {
         }
     }
 
-    fn contacts(&mut self, rendered: &[Rendered]) -> Result<()> {
+    /// Counts contacts; a contact that takes several calls does something to the account once.
+    fn contacts(&mut self, rendered: &[Rendered], is_first: bool) -> Result<()> {
         if self.looks_before_opt_in {
             self.looks += count(addresses_to_check(rendered).len()).div_ceil(self.per_look);
         }
@@ -313,9 +314,11 @@ impl Sums {
             if record.verdict == Verdict::Send {
                 let name = record.operation.as_deref().unwrap_or_default();
                 let operation = find_operation(&self.operations, |operation| operation.name == name, name)?;
-                self.to_send.entry(operation.name).or_insert((0, operation.batch)).0 += 1;
+                self.to_send.entry(operation.name).or_insert((0, operation.per_call())).0 += 1;
             }
-            self.toll.add(record);
+            if is_first {
+                self.toll.add(record);
+            }
             self.add(record);
         }
         Ok(())
@@ -328,7 +331,7 @@ impl Sums {
             if record.verdict == Verdict::Send {
                 let is_it = |operation: &Operation| operation.object == record.object;
                 let operation = find_operation(&self.operations, is_it, &record.object)?;
-                self.to_send.entry(operation.name).or_insert((0, operation.batch)).0 += 1;
+                self.to_send.entry(operation.name).or_insert((0, operation.per_call())).0 += 1;
                 if self.scores_delivered {
                     // Of several steps of an order the last one stands.
                     self.delivered.insert(record.key, record.payload.text().contains(DELIVERED));

@@ -16,6 +16,8 @@ pub(super) enum Trouble {
     Refused(String),
     /// The same request came within a minute.
     Repeated,
+    /// A web page came, and nobody knows what was done.
+    Page(Error),
     /// The call itself failed.
     Failed(Failure),
 }
@@ -29,7 +31,18 @@ impl ESputnik {
         if body.iter().all(u8::is_ascii_whitespace) {
             return Ok(Value::Null);
         }
+        if body.trim_ascii_start().starts_with(b"<") {
+            return Err(Self::page());
+        }
         Ok(serde_json::from_slice(&body).unwrap_or_else(|_| String::from_utf8_lossy(&body).into_owned().into()))
+    }
+
+    /// A web page in place of an answer: whatever stands in front of the platform has spoken, so nobody knows what was done.
+    fn page() -> Trouble {
+        Trouble::Page(
+            Error::new(Kind::NotJson, "a web page came in place of eSputnik's answer")
+                .hint("check base_url; if that is right, the platform or a proxy is down: run the command again later"),
+        )
     }
 
     /// A read.
@@ -64,6 +77,7 @@ impl Trouble {
     pub(super) fn into_error(self, path: &str) -> Error {
         match self {
             Self::Failed(failure) => explain(failure),
+            Self::Page(error) => error,
             Self::Repeated => Error::new(Kind::Throttled, format!("{path}: the same request came within a minute"))
                 .hint("run the command again in a minute; it continues where it stopped"),
             Self::Refused(words) => refusal(path, &words),
@@ -74,6 +88,7 @@ impl Trouble {
     pub(super) fn is_open(&self) -> Option<String> {
         match self {
             Self::Failed(failure) if failure.fate() == Fate::Unknown => Some(failure.error().detail().to_owned()),
+            Self::Page(error) => Some(error.detail().to_owned()),
             _ => None,
         }
     }

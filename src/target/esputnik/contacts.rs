@@ -31,6 +31,10 @@ impl ESputnik {
         let body = joined(&format!("{members},\"contacts\":["), items.iter().map(|item| item.request.text()));
         let keys = || items.iter().map(|item| item.key);
         match self.write(IMPORT, body.clone(), Idempotency::Unsafe).await {
+            // Whatever it was, it may have started a job.
+            Ok(answer) if !answer.is_object() => {
+                Ok(all(items.len(), &Outcome::Unknown("the answer to an import is none of eSputnik's".to_owned())))
+            }
             Ok(mut answer) => {
                 let outcome = judge_import(items, &mut answer)?;
                 if outcome.reference.is_some() {

@@ -2,6 +2,7 @@
 
 mod contacts;
 mod orders;
+mod sandbox;
 mod specification;
 
 use crate::load::counts;
