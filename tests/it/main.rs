@@ -20,6 +20,7 @@ mod extract_idosell;
 mod extract_woocommerce;
 mod http;
 mod http_environment;
+mod idosell_salesmanago;
 mod leases;
 mod load;
 mod migrations;

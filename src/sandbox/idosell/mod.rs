@@ -303,7 +303,17 @@ async fn serve(
     body: Bytes,
 ) -> Response {
     // A page takes milliseconds of work: not on a thread that answers others.
-    let served = tokio::task::spawn_blocking(move || platform.serve(&method, &uri, &headers, &body)).await;
+    let served = tokio::task::spawn_blocking(move || {
+        let mut response = platform.serve(&method, &uri, &headers, &body);
+        // A server's answers bear the time of its own clock.
+        let now = std::time::Duration::from_secs(u64::try_from(platform.read().now()).unwrap_or_default());
+        let date = httpdate::fmt_http_date(std::time::UNIX_EPOCH + now);
+        if let Ok(date) = HeaderValue::from_str(&date) {
+            response.headers_mut().insert(header::DATE, date);
+        }
+        response
+    })
+    .await;
     served.unwrap_or_else(|_| (StatusCode::INTERNAL_SERVER_ERROR, "the sandbox failed").into_response())
 }
 

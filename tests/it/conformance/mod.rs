@@ -4,6 +4,7 @@
 //! (`broken`).
 
 mod broken;
+mod idosell;
 mod salesmanago;
 mod secrets;
 pub mod source;

@@ -46,16 +46,21 @@ pub struct WholeWay {
 impl WholeWay {
     /// `keys` are further keys of the shop in the pipeline file, `rest` its further sections.
     pub async fn open(shop: woocommerce::Options, keys: &str, rest: &str) -> Self {
-        let sandbox =
-            Sandbox::start(SandboxOptions::default().with(shop).with(salesmanago::Options::default())).await.unwrap();
+        let options = SandboxOptions::default().with(shop).with(salesmanago::Options::default());
+        let sandbox = Sandbox::start(options).await.unwrap();
+        Self::begin(sandbox, &pipeline(keys, rest), &[]).await
+    }
+
+    /// The pipeline of a file between the platforms of a sandbox; `instead` are variables that stand for the sandbox's own.
+    pub async fn begin(sandbox: Sandbox, file: &str, instead: &[(&str, &str)]) -> Self {
         let mut variables = Variables::only([]);
-        for (platform, url) in sandbox.platforms() {
-            variables = variables.with(platform.url_variable(), url);
-            for (name, value) in platform.credentials() {
-                variables = variables.with(name, value);
-            }
+        for (name, value) in sandbox.environment() {
+            variables = variables.with(name, value);
         }
-        let mut pipeline = config::parse("test.yaml", &pipeline(keys, rest), &variables).unwrap().pipeline;
+        for (name, value) in instead {
+            variables = variables.with(*name, *value);
+        }
+        let mut pipeline = config::parse("test.yaml", file, &variables).unwrap().pipeline;
         for source in &mut pipeline.sources {
             // Tests see what changed in an old customer at once.
             source.full_walk_every.get_or_insert("0s".parse().unwrap());
