@@ -1,5 +1,5 @@
 //! Two pipelines at once in one database: two shops with the same customers and the same order numbers feed one account,
-//! and two files that describe one shop.
+//! one shop feeds two accounts, and two files describe one shop.
 
 use crate::support::{TestDatabase, database};
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::process::{Output, Stdio};
 use tokio::process::Command;
 use wharf::sandbox::woocommerce::{self, CONSUMER_KEY, CONSUMER_SECRET};
-use wharf::sandbox::{Platform as _, Sandbox, SandboxOptions, salesmanago};
+use wharf::sandbox::{Platform as _, Sandbox, SandboxOptions, esputnik, salesmanago};
 
 struct Place {
     database: TestDatabase,
@@ -115,6 +115,46 @@ async fn two_shops_with_the_same_customers_and_numbers_feed_one_account_at_the_s
     assert_done(&place.run("second").await);
     assert_eq!(place.events(), events);
     assert_eq!(calls(&place), before, "nothing has changed, so nothing is said");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_shop_feeds_two_accounts_at_the_same_time_from_one_truth() {
+    let place = Place::new().await;
+    let mut other = esputnik::Options::default();
+    other.currencies.push("PLN".into());
+    let served = SandboxOptions::default().with(other.clone());
+    let other_account = Sandbox::start(served).await.unwrap();
+    let target = json!({
+        "account": "cdp", "platform": "esputnik", "base_url": other_account.esputnik_url(), "api_key": other.api_key,
+        "currencies": other.currencies, "time_zone": other.zone, "unknown_consent": "subscribe",
+        "item_url": "https://shop.example/", "item_image_url": "https://shop.example/logo.png",
+        "job_poll": "10ms", "job_poll_max": "50ms",
+    });
+    place.write("first", 0, &[]);
+    place.write("second", 0, &[("target", target)]);
+    let (first, second) = tokio::join!(place.run("first"), place.run("second"));
+    assert_done(&first);
+    assert_done(&second);
+    assert_done(&place.run("first").await);
+    assert_done(&place.run("second").await);
+
+    let events = place.events();
+    assert!(events.len() > 30 && events.values().all(|times| *times == 1), "{events:?}");
+    let orders_there = || other_account.esputnik().unwrap().account().orders.list.len();
+    let acknowledged =
+        "select count(*) from delivery.ledger where target = 'cdp' and object = 'order' and state = 'acknowledged'";
+    let orders = orders_there();
+    assert_eq!(i64::try_from(orders).unwrap(), place.number(acknowledged).await);
+    assert!(orders > 30, "{orders} orders");
+    // Whoever extracted first has written each row; the other found nothing to do.
+    assert_eq!(place.number("select count(distinct connection) from canonical.contact_sources").await, 1);
+
+    let calls = || place.account.requests().total() + other_account.requests().total();
+    let before = calls();
+    assert_done(&place.run("first").await);
+    assert_done(&place.run("second").await);
+    assert_eq!((place.events(), orders_there()), (events, orders));
+    assert!(calls() <= before + 3, "{} calls although nothing has changed", calls() - before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
