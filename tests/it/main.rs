@@ -14,6 +14,7 @@ mod cli;
 mod conformance;
 mod crash;
 mod error_codes;
+mod esputnik;
 mod explain;
 mod extract;
 mod extract_idosell;

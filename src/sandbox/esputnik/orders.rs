@@ -258,7 +258,7 @@ impl Account {
         let has_id = details.text(Text::ExternalId).is_some();
         let fits = |number: &u32| {
             let card = self.card(*number);
-            !card.deleted && !(has_id && card.details().text(Text::ExternalId).is_some())
+            !(card.deleted || has_id && card.details().text(Text::ExternalId).is_some())
         };
         match own.or_else(|| others.into_iter().find(fits)) {
             Some(number) => number,

@@ -34,13 +34,20 @@ impl ESputnik {
         if body.trim_ascii_start().starts_with(b"<") {
             return Err(Self::page());
         }
-        Ok(serde_json::from_slice(&body).unwrap_or_else(|_| String::from_utf8_lossy(&body).into_owned().into()))
+        match serde_json::from_slice(&body) {
+            Ok(answer) => Ok(answer),
+            // A plain word is an answer; JSON that ends in the middle is none.
+            Err(_) => match String::from_utf8_lossy(&body).trim() {
+                words if words.starts_with(char::is_alphabetic) => Ok(words.into()),
+                _ => Err(Self::page()),
+            },
+        }
     }
 
     /// A web page in place of an answer: whatever stands in front of the platform has spoken, so nobody knows what was done.
     fn page() -> Trouble {
         Trouble::Page(
-            Error::new(Kind::NotJson, "a web page came in place of eSputnik's answer")
+            Error::new(Kind::NotJson, "a web page or half an answer came in place of eSputnik's answer")
                 .hint("check base_url; if that is right, the platform or a proxy is down: run the command again later"),
         )
     }

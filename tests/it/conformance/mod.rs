@@ -4,6 +4,7 @@
 //! (`broken`).
 
 mod broken;
+mod esputnik;
 mod idosell;
 mod salesmanago;
 mod secrets;

@@ -66,6 +66,7 @@ pub fn case() -> TargetCase {
             (200, r#"{"message": []}"#, Kind::Protocol),
             (429, r#"{"success": false, "message": ["Too many requests"]}"#, Kind::Throttled),
         ],
+        successes: &[],
     }
 }
 

@@ -230,7 +230,9 @@ async fn of_several_with_an_address_the_last_updated_without_a_number_is_preferr
     let mut by_email = bulk(json!([plain("Whoever", "380500000009")]));
     by_email["dedupeOn"] = json!("email");
     caller.post("v1/contacts", by_email).await.done();
-    assert_eq!(caller.contact("9").await["firstName"], "Whoever", "the last updated of all");
+    let last = caller.inspect("/contacts?email=a@example.com").await;
+    assert_eq!((&last["firstName"], &last["id"]), (&json!("Whoever"), &changed["id"]), "the last updated of all");
+    assert!(last.get("externalCustomerId").is_none(), "listed without a value, it is cleared");
     assert_eq!(caller.inspect("").await["contacts"], 3);
 }
 

@@ -1,6 +1,8 @@
 //! What must hold whenever Wharf has come to rest, whatever it went through: one list, used by every test that lets it
 //! die. Each check compares with the shop's, the account's or the folder's own state, never with what Wharf says of it.
 
+use super::crm::Crm;
+use super::invariants_esputnik as esputnik;
 use super::naive::{self, Expected, money, spelled};
 use super::world::World;
 use serde_json::{Value, json};
@@ -54,7 +56,10 @@ pub fn told(broken: &[Broken]) -> String {
 /// Checks what must hold at any instant, the program dead or at work.
 pub fn check_at_any_time(world: &World) -> Vec<Broken> {
     let mut found = Found(Vec::new());
-    account_at_any_time(world, &mut found);
+    match &world.crm {
+        Crm::SalesManago => drop(account_at_any_time(world, &mut found)),
+        Crm::ESputnik(_) => esputnik::at_any_time(world, &mut found),
+    }
     limit(world, &mut found);
     archive_at_any_time(world, &mut found);
     found.0
@@ -64,12 +69,20 @@ pub fn check_at_any_time(world: &World) -> Vec<Broken> {
 pub async fn check(world: &World) -> Vec<Broken> {
     let mut found = Found(Vec::new());
     // What the account has accepted takes effect in its own time.
-    world.account().account().settle(jiff::Timestamp::now().as_millisecond());
+    world.crm.settle(&world.sandbox);
     let wanted = naive::expected(world);
     staging(world, &mut found).await;
     canonical(world, &wanted, &mut found).await;
-    let arrived = account_at_any_time(world, &mut found);
-    account(world, &wanted, &arrived, &mut found);
+    match &world.crm {
+        Crm::SalesManago => {
+            let arrived = account_at_any_time(world, &mut found);
+            account(world, &wanted, &arrived, &mut found);
+        }
+        Crm::ESputnik(_) => {
+            esputnik::at_any_time(world, &mut found);
+            esputnik::at_rest(world, &wanted, &rejected(world).await, &mut found);
+        }
+    }
     limit(world, &mut found);
     archive_at_any_time(world, &mut found);
     archive(world, &mut found).await;
@@ -77,10 +90,23 @@ pub async fn check(world: &World) -> Vec<Broken> {
     found.0
 }
 
-struct Found(Vec<Broken>);
+/// What was refused or is held for a person, by the key that it is known by at the shop.
+async fn rejected(world: &World) -> BTreeSet<String> {
+    let contacts = "select contacts.email, code from delivery.rejects
+         join canonical.contacts on contacts.contact_id = rejects.key where code <> 'opt-out-kept'";
+    let orders = "select orders.source_key, code from delivery.rejects
+         join canonical.orders on orders.order_id = rejects.key";
+    let mut keys: BTreeSet<String> = rows(world, contacts).await.into_keys().collect();
+    keys.extend(rows(world, orders).await.into_keys());
+    keys
+}
+
+/// What was found so far.
+pub struct Found(Vec<Broken>);
 
 impl Found {
-    fn note(&mut self, invariant: Invariant, what: impl Into<String>) {
+    /// Notes one thing.
+    pub fn note(&mut self, invariant: Invariant, what: impl Into<String>) {
         self.0.push(Broken { invariant, what: what.into() });
     }
 
@@ -306,7 +332,7 @@ fn account_at_any_time(world: &World, found: &mut Found) -> BTreeMap<String, Arr
         }
     }
     for number in &world.opted_out {
-        let card = account.card(*number);
+        let card = account.card(number.parse().unwrap());
         if !card.opted_out {
             found.note(Invariant::OptOutKept, format!("{} opted out there and is opted in again", card.email));
         }
@@ -365,7 +391,8 @@ fn account(world: &World, wanted: &Expected, arrived: &BTreeMap<String, Arrived>
             let too_many: Vec<_> = there.difference(&tags).collect();
             found.note(Invariant::TargetHolds, format!("{email}: tags missing {missing:?}, too many {too_many:?}"));
         }
-        let is_known = ![&world.opted_out, &world.undecided].iter().any(|known| known.contains(&number))
+        let handle = number.to_string();
+        let is_known = ![&world.opted_out, &world.undecided].iter().any(|known| known.contains(&handle))
             && !world.former.contains(email);
         if is_known && card.opted_out == (contact.consent == "opt_in") {
             let word = if card.opted_out { "out" } else { "in" };
@@ -376,7 +403,8 @@ fn account(world: &World, wanted: &Expected, arrived: &BTreeMap<String, Arrived>
 
 fn limit(world: &World, found: &mut Found) {
     let Some((calls, micros)) = world.limit else { return };
-    let times: Vec<u64> = world.sandbox.requests().calls("salesmanago", "").iter().map(|call| call.at_micros).collect();
+    let calls_made = world.sandbox.requests().calls(world.crm.platform(), "");
+    let times: Vec<u64> = calls_made.iter().map(|call| call.at_micros).collect();
     if let Some(at) = times.windows(calls + 1).position(|window| window[calls] - window[0] < micros) {
         let span = times[at + calls] - times[at];
         found.note(Invariant::WithinLimit, format!("{} calls in {span} µs, from call {at} on", calls + 1));

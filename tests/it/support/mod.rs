@@ -2,12 +2,14 @@
 
 pub mod canonical;
 pub mod convert;
+pub mod crm;
 pub mod cutter;
 pub mod fake_esputnik;
 pub mod fake_shop;
 pub mod fake_target;
 pub mod home;
 pub mod invariants;
+pub mod invariants_esputnik;
 pub mod naive;
 pub mod openapi;
 pub mod panel;

@@ -1,6 +1,7 @@
 //! A shop, an account, a database and the program between them, for tests that let the program die: what happens at the
 //! shop and the account, and runs of the real `wharf` as a child that may not come back.
 
+use super::crm::Crm;
 use super::home::Home;
 use super::{TestDatabase, database};
 use serde_json::{Value, json};
@@ -10,8 +11,7 @@ use std::process::Stdio;
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::process::Command;
-use wharf::sandbox::salesmanago::account::Manner;
-use wharf::sandbox::salesmanago::{self, Apply};
+use wharf::sandbox::salesmanago;
 use wharf::sandbox::woocommerce::{self, Entity, WooCommerce};
 use wharf::sandbox::{Platform as _, Sandbox, SandboxOptions};
 
@@ -72,11 +72,13 @@ pub struct Kind {
     pub products: usize,
     /// Members of the pipeline file, over the usual ones.
     pub pipeline: Value,
+    /// What is fed.
+    pub crm: Crm,
 }
 
 impl Default for Kind {
     fn default() -> Self {
-        Self { seed: 1, customers: 24, orders: 48, products: 30, pipeline: json!({}) }
+        Self { seed: 1, customers: 24, orders: 48, products: 30, pipeline: json!({}), crm: Crm::SalesManago }
     }
 }
 
@@ -98,10 +100,12 @@ pub struct World {
     pub url: String,
     /// Where the program finds it; another place where a proxy stands between.
     pub database_url: String,
-    /// Cards whose person has opted out at the account, by number.
-    pub opted_out: BTreeSet<u32>,
-    /// Of those, cards whose person agreed at the shop afterwards: either may stand.
-    pub undecided: BTreeSet<u32>,
+    /// What is fed.
+    pub crm: Crm,
+    /// Whoever has opted out at the account, as [`Crm::find`] names people.
+    pub opted_out: BTreeSet<String>,
+    /// Of those, people who agreed at the shop afterwards: either may stand.
+    pub undecided: BTreeSet<String>,
     /// Addresses that contacts had at some time and may have no more.
     pub former: BTreeSet<String>,
     /// Orders that are not at the shop any more.
@@ -141,8 +145,7 @@ impl World {
             seed: kind.seed,
             ..woocommerce::Options::default()
         };
-        let account = salesmanago::Options { apply: Apply::AfterRequests(1), ..salesmanago::Options::default() };
-        let served = SandboxOptions::default().with(shop).with(account);
+        let served = kind.crm.served(SandboxOptions::default().with(shop));
         let sandbox = Sandbox::start(served).await.unwrap();
         let folder = tempfile::Builder::new().prefix("wharf-world-").tempdir().unwrap();
         let mut world = Self {
@@ -151,6 +154,7 @@ impl World {
             sandbox,
             folder,
             database_url: url,
+            crm: kind.crm,
             opted_out: BTreeSet::new(),
             undecided: BTreeSet::new(),
             former: BTreeSet::new(),
@@ -162,22 +166,16 @@ impl World {
         };
         world.trim_catalogue(kind.products);
         world.opt_out_beforehand();
-        world.write_pipeline(&world.sandbox.woocommerce_url(), &world.sandbox.salesmanago_url(), &kind.pipeline);
+        world.write_pipeline(&world.sandbox.woocommerce_url(), &world.crm.url(&world.sandbox), &kind.pipeline);
         world
     }
 
     /// The account has met three of the shop's people before, and they have opted out there.
     fn opt_out_beforehand(&mut self) {
-        let manner = Manner { single: false, double_opt_in: false, fire_events: false, owner: 0 };
-        let now = jiff::Timestamp::now().as_millisecond();
         let agreed = self.shop().rows(Entity::Users).into_iter().filter(has_agreed);
         let emails: Vec<String> = agreed.filter_map(|row| Some(row["email"].as_str()?.trim().to_lowercase())).collect();
         for email in emails.into_iter().filter(|email| email.contains('@')).take(3) {
-            let card = json!({"contact": {"email": email}, "forceOptIn": false});
-            let made = self.account().account().upsert(card.as_object().unwrap(), manner, now);
-            if let Ok(number) = made {
-                self.opted_out.insert(number);
-            }
+            self.opted_out.extend(self.crm.meet(&self.sandbox, &email));
         }
     }
 
@@ -199,11 +197,6 @@ impl World {
 
     /// Writes the pipeline file; JSON is YAML.
     pub fn write_pipeline(&self, shop_url: &str, account_url: &str, more: &Value) {
-        let mut target = json!({"account": "crm", "platform": "salesmanago", "base_url": account_url,
-            "contact_batch": 10, "event_batch": 5});
-        for (variable, value) in self.sandbox.salesmanago().unwrap().credentials() {
-            target[variable.trim_start_matches("SM_").to_lowercase()] = json!(value);
-        }
         let mut pipeline = json!({
             "name": "world",
             "sources": [{
@@ -212,7 +205,7 @@ impl World {
                 "per_page": 20, "compare_keys_every": "0s", "full_walk_every": "0s", "max_deleted_share": 0.6,
                 "consent_meta_keys": [{"key": "marketing_consent", "date_key": "marketing_consent_date"}],
             }],
-            "target": target,
+            "target": self.crm.target(&self.sandbox, account_url),
             "contacts": {"consent": "all"},
             "orders": {"statuses": {"shipped": "IN_PROGRESS"}},
             "load": {"grace": "0s", "guard": {"max_removed_share": 1.0, "max_changed_share": 1.0}},
@@ -392,7 +385,7 @@ impl World {
                     {"key": "marketing_consent_date", "value": now},
                 ]}}}));
                 let email = row["email"].as_str().unwrap_or_default();
-                let card = self.account().account().find(email);
+                let card = self.crm.find(&self.sandbox, email);
                 if let Some(card) = card.filter(|card| says == "yes" && self.opted_out.remove(card)) {
                     self.undecided.insert(card);
                 }
@@ -451,12 +444,8 @@ impl World {
                     })
                     .collect();
                 let Some(email) = dice.pick(&here).cloned() else { return };
-                let number = self.account().account().find(&email);
-                let opted_in = number.filter(|number| !self.account().account().card(*number).opted_out);
-                if let Some(number) = opted_in {
-                    let now = jiff::Timestamp::now().as_millisecond();
-                    self.account().account().set_opted_out(number, Some(true), None, now);
-                    self.opted_out.insert(number);
+                if let Some(person) = self.crm.opt_out(&self.sandbox, &email) {
+                    self.opted_out.insert(person);
                     self.told(format!("{email} opts out at the account"));
                 }
             }

@@ -1,0 +1,103 @@
+//! Orders by Add orders, by each version of the events, and by both.
+
+use super::{Way, target};
+use crate::support::invariants_esputnik::arrived;
+use crate::support::world::Dice;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+/// A first load, changes of every kind, and nothing to do in between.
+async fn story(settings: Value, expected: &[&str]) {
+    let mut way = Way::open(|_| {}, target(settings)).await;
+    let mut dice = Dice::new(11);
+    way.world.run_until_done().await.unwrap();
+    way.holds("after the first run").await;
+    way.is_at_rest("after the first run").await;
+    for round in 1..=2 {
+        way.world.burst(&mut dice);
+        way.world.run_until_done().await.unwrap();
+        way.holds(&format!("round {round}")).await;
+    }
+    way.is_at_rest("at the end").await;
+    let vias: BTreeSet<String> =
+        arrived(&way.world).into_iter().map(|(_, _, _, via)| via.as_str().unwrap_or_default().to_owned()).collect();
+    let vias: Vec<&str> = vias.iter().map(String::as_str).collect();
+    for via in expected {
+        assert!(vias.contains(via), "nothing went by {via}, but by {vias:?}");
+    }
+    assert!(way.proxy.passed() > 0 || crate::support::openapi::Specification::esputnik().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn orders_by_add_orders() {
+    story(json!({}), &["orders"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn orders_by_events_of_the_first_version() {
+    story(json!({"orders_via": "events", "event_version": "v1"}), &["v1"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn orders_by_events_of_the_third_version() {
+    story(json!({"orders_via": "events", "event_version": "v3"}), &["v3"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn orders_by_both() {
+    story(json!({"orders_via": "both"}), &["orders", "v2"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn orders_by_both_with_answers_that_did_not_pass_through_xml() {
+    let settings = target(json!({"orders_via": "both"}));
+    let way = Way::open(
+        |options| {
+            options.collapse = false;
+            options.jobs.mapping = false;
+            options.null_when_no_order_failed = true;
+        },
+        settings,
+    )
+    .await;
+    way.world.run_until_done().await.unwrap();
+    way.holds("after the first run").await;
+    way.is_at_rest("after the first run").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_platform_refuses_is_named_and_the_rest_arrives() {
+    let way = Way::open(|_| {}, target(json!({"orders_via": "both"}))).await;
+    // One person's address and one order's number are refused, whatever surrounds them.
+    let row = |entity, at: usize| way.world.shop().rows(entity).into_iter().nth(at).unwrap();
+    use wharf::sandbox::woocommerce::Entity;
+    let email = row(Entity::Users, 5)["email"].as_str().unwrap().trim().to_lowercase();
+    let order = row(Entity::Orders, 7)["number"].as_str().unwrap().to_owned();
+    for value in [&email, &order] {
+        way.world.sandbox.esputnik().unwrap().account().refused.insert(value.clone(), "Internal error 17".into());
+    }
+    way.world.run_until_done().await.unwrap();
+    way.holds("after the first run").await;
+    way.is_at_rest("after the first run").await;
+    let account = way.world.sandbox.esputnik().unwrap().account();
+    assert!(account.orders.find(&order).is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_example_pipeline_runs_as_it_is_written() {
+    let way = Way::open(|options| (options.jobs.started, options.jobs.importing) = (0, 0), json!({})).await;
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/pipelines/woocommerce-esputnik.yaml");
+    let mut command = way.world.wharf(&["-q", "run", example], "");
+    for (platform, url) in way.world.sandbox.platforms() {
+        let url = if platform.name() == "esputnik" { &way.proxy.origin } else { url };
+        command.env(platform.url_variable(), platform.base_url(url));
+        command.envs(platform.credentials());
+    }
+    let ran = crate::support::world::ended(command.spawn().unwrap()).await;
+    assert!(ran.is_done(), "{ran:?}");
+    let account = way.world.sandbox.esputnik().unwrap().account();
+    assert!(account.cards.len() > 5, "{} contacts", account.cards.len());
+    // The shop sells for złoty, which an account does not take unless a rate is given; the few in euro arrive.
+    assert!(!account.orders.list.is_empty());
+    assert_eq!((ran.code, way.proxy.take_refusals()), (Some(3), Vec::new()));
+}
