@@ -217,7 +217,7 @@ fn perform(state: &mut State, path: &str, uri: &str, body: &Value, is_write: boo
         _ if path.starts_with("v1/importstatus/") => status(state, path),
         _ if path.starts_with("v1/contact/") => {
             let id = path.rsplit('/').next().unwrap_or_default();
-            match state.contacts.values().find(|contact| contact["id"].to_string() == id) {
+            match state.contacts.values().find(|contact| contact["id"].as_u64() == id.parse().ok()) {
                 Some(contact) => json(contact.clone()),
                 None => web::respond(404, &[], "no such contact"),
             }

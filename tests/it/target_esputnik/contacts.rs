@@ -333,7 +333,7 @@ fn is_taken(name: &str, most: usize) -> bool {
     let count = words.iter().filter(long).count();
     name.chars().count() <= 40
         && name.chars().any(char::is_alphabetic)
-        && words.iter().all(|word| is_word(&word))
+        && words.iter().all(is_word)
         && name.chars().filter(char::is_ascii_digit).count() <= 3
         && count <= most
         && words.len() - count <= most
