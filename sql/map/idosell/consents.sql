@@ -124,18 +124,18 @@ said as (
         where m.settings -> 'shops' @> to_jsonb(canonical.as_number(approval ->> 'shopId'))
     ) as a on true
     where not exists (
+        -- Key by key, by the index: a condition on a list of keys was met by reading all subscribers for each account.
         select
-        from staging.subscribers known
-        where
-            known.connection = m.connection
+        from (
+            select channel || '-' || s.source_key as source_key
+            union all
+            select channel || '-' || s.source_key || '-' || shop
+            from jsonb_array_elements_text(m.settings -> 'shops') as shop
+        ) as wanted
+        join staging.subscribers known
+            on known.connection = m.connection
+            and known.source_key = wanted.source_key
             and known.deleted_at is null
-            and known.source_key = any (
-                array[channel || '-' || s.source_key]
-                || array(
-                    select channel || '-' || s.source_key || '-' || shop
-                    from jsonb_array_elements_text(m.settings -> 'shops') as shop
-                )
-            )
     )
     group by s.source_key, channel
 ),
