@@ -81,11 +81,12 @@ subscribed as (
 ),
 bought as (
     -- Reduced to contact and product before it is spread over categories and levels. An order that was cancelled, never
-    -- placed or is held for its status has bought nothing.
+    -- placed or is held for its status has bought nothing. Joined by the order alone, which says the contact: with
+    -- both the planner would expect hardly a row.
     select i.contact_id, i.connection, i.product_key, min(o.placed_at) as first_at, max(o.placed_at) as last_at
     from affected_contact_tags
     join canonical.order_items i using (contact_id)
-    join canonical.orders o using (contact_id, order_id)
+    join canonical.orders o using (order_id)
     where o.status in ('INITIALIZED', 'IN_PROGRESS', 'DELIVERED') and i.product_key is not null
     group by i.contact_id, i.connection, i.product_key
 ),

@@ -98,6 +98,10 @@ on conflict (contact_id, channel, connection, source_key, stated_at) do update
 set state = excluded.state, run_id = excluded.run_id
 where consent_statements.state <> excluded.state;
 
+select canonical.refresh_statistics('consent_statements', count(*))
+from incoming_contact_sources
+where email_consent <> 'unknown' or sms_consent <> 'unknown';
+
 insert into mapped_problems (entity, key, field, code, reason, value)
 select 'contacts', source_key, 'email', 'bad-email', 'not an e-mail address; the contact is known without it', left(raw_email, 200)
 from incoming_contact_sources

@@ -450,3 +450,29 @@ async fn a_transform_that_is_stopped_has_written_nothing() {
     assert_eq!(shop.value("select count(*) from canonical.changes").await, "0");
     assert_eq!(shop.value("select mapped_run from ops.connections").await, "0");
 }
+
+/// Autovacuum counts none of the rows that a transform has not committed yet, and what follows would be planned for empty
+/// tables; so a transform takes the statistics of what it has filled itself.
+#[tokio::test]
+async fn what_a_transform_fills_has_its_statistics() {
+    let shop = small_shop().await;
+    assert_eq!(
+        shop.column(
+            "select relname::text from pg_class
+             where relnamespace = 'canonical'::regnamespace and relkind = 'r' and reltuples > 0"
+        )
+        .await,
+        [
+            "categories",
+            "contact_sources",
+            "contact_tags",
+            "contacts",
+            "decoded_texts",
+            "order_items",
+            "orders",
+            "phones",
+            "product_categories",
+            "products",
+        ]
+    );
+}
