@@ -25,6 +25,7 @@ pub use self::settings::Settings;
 use self::calls::all;
 use self::recent::Recent;
 use self::settings::EventVersion;
+use super::address::base_url;
 use super::registry::TargetPlatform;
 use super::{
     BatchOutcome, ContactState, Found, Held, Item, JobPatience, Limit, Manner, Operation, OptOutPage, OptOutReading,
@@ -41,7 +42,6 @@ use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
-use url::Url;
 use uuid::Uuid;
 
 /// The registry's row.
@@ -80,6 +80,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const APPEARS: Duration = Duration::from_secs(10);
 /// The longest stretch of time of the activity list: three months are allowed.
 const ACTIVITY_WINDOW: Duration = Duration::from_secs(85 * 86_400);
+
+/// How people should write the address.
+const ADDRESS: &str = "https://esputnik.com/api or https://yespo.io/api";
 
 const UNSUBSCRIBE: &str = "unsubscribe e-mails";
 const RESUBSCRIBE: &str = "subscribe e-mails again";
@@ -121,7 +124,7 @@ impl ESputnik {
             return Err(Error::new(Kind::PipelineFile, "`time_zone` is no time zone")
                 .hint("write the zone of the eSputnik account, such as Europe/Kyiv"));
         }
-        let mut options = ClientOptions::new(address(account)?);
+        let mut options = ClientOptions::new(base_url(account, ADDRESS)?);
         // Any user name will do.
         options.auth = Auth::basic("wharf", settings.api_key.clone());
         let rate = load.rate.unwrap_or(ALL_CALLS);
@@ -155,29 +158,6 @@ impl ESputnik {
     /// Whether events have a limit of their own.
     fn has_own_limit(&self) -> bool {
         self.settings.event_version != EventVersion::V3
-    }
-}
-
-/// `base_url` with or without `https://`; http only to this machine or on request.
-fn address(account: &Account) -> Result<Url> {
-    let written = account.base_url.trim();
-    let whole = if written.contains("://") { written.to_owned() } else { format!("https://{written}") };
-    let wrong = |detail: &str| {
-        Error::new(Kind::Address, format!("base_url {detail}"))
-            .hint("write https://esputnik.com/api or https://yespo.io/api")
-    };
-    let url = Url::parse(&whole).map_err(|_| wrong("is no address"))?;
-    let is_local = match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => return Err(wrong("names no host")),
-    };
-    match url.scheme() {
-        "https" => Ok(url),
-        "http" if is_local || account.allow_http => Ok(url),
-        "http" => Err(wrong("is http, which shows the key to everybody on the way")),
-        _ => Err(wrong("is neither https nor http")),
     }
 }
 

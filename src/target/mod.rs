@@ -5,6 +5,7 @@
 //! requests into batches, writes the intent, calls [`Target::send`], and writes the outcome. A target knows nothing of
 //! Postgres: it may touch `http` and nothing else.
 
+mod address;
 pub mod esputnik;
 pub mod registry;
 pub mod salesmanago;

@@ -14,6 +14,7 @@
 
 mod read_back;
 
+use super::address::base_url;
 use super::registry::TargetPlatform;
 use super::{BatchOutcome, ContactState, Found, Held, Item, Operation, Outcome, Shown, Target};
 use crate::config::formats::Secret;
@@ -33,7 +34,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OnceCell;
-use url::Url;
 
 /// The registry's row.
 pub const PLATFORM: TargetPlatform = TargetPlatform {
@@ -132,6 +132,9 @@ const CONCURRENCY: usize = 4;
 /// How long an answer is waited for: an event batch whose answer is not waited for has an unknown fate.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// How people should write the address.
+const ADDRESS: &str = "the address under which the panel is opened, such as https://app2.salesmanago.com";
+
 const UPSERT: &str = "upsert contacts";
 const RENAME: &str = "rename contact";
 
@@ -166,29 +169,6 @@ fn is_location(location: &str) -> bool {
 
 fn build(account: &Account, load: &Load) -> Result<Arc<dyn Target>> {
     Ok(Arc::new(SalesManago::new(account, load)?))
-}
-
-/// `base_url` with or without `https://` (sheet, section 2); http only to this machine or on request.
-fn address(account: &Account) -> Result<Url> {
-    let written = account.base_url.trim();
-    let whole = if written.contains("://") { written.to_owned() } else { format!("https://{written}") };
-    let wrong = |detail: &str| {
-        Error::new(Kind::Address, format!("base_url {detail}"))
-            .hint("write the address under which the panel is opened, such as https://app2.salesmanago.com")
-    };
-    let url = Url::parse(&whole).map_err(|_| wrong("is no address"))?;
-    let is_local = match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => return Err(wrong("names no host")),
-    };
-    match url.scheme() {
-        "https" => Ok(url),
-        "http" if is_local || account.allow_http => Ok(url),
-        "http" => Err(wrong("is http, which shows the credentials to everybody on the way")),
-        _ => Err(wrong("is neither https nor http")),
-    }
 }
 
 /// `lowercase_hex(sha1(apiKey + clientId + apiSecret))` (sheet, section 2): constant, and as good as a password.
@@ -237,7 +217,7 @@ impl SalesManago {
             return Err(Error::new(Kind::PipelineFile, "`contact_batch` or `event_batch` is not between 1 and 1000")
                 .hint("leave it out for 1000"));
         }
-        let mut options = ClientOptions::new(address(account)?);
+        let mut options = ClientOptions::new(base_url(account, ADDRESS)?);
         options.auth = Auth::Body(vec![
             ("clientId", settings.client_id.clone().into()),
             ("apiKey", settings.api_key.clone()),

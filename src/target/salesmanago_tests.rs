@@ -47,20 +47,6 @@ fn the_sha_is_that_of_the_sheet() {
 }
 
 #[test]
-fn the_address_is_taken_with_and_without_https() {
-    for written in ["app2.salesmanago.com", "https://app2.salesmanago.com", " https://app2.salesmanago.com/ "] {
-        assert_eq!(address(&account(written, &[])).unwrap().as_str(), "https://app2.salesmanago.com/");
-    }
-    assert!(address(&account("http://127.0.0.1:9", &[])).is_ok());
-    for wrong in ["http://app2.salesmanago.com", "ftp://app2.salesmanago.com", "", "https://"] {
-        assert_eq!(address(&account(wrong, &[])).unwrap_err().kind(), Kind::Address, "{wrong}");
-    }
-    let mut on_request = account("http://crm.intern", &[]);
-    on_request.allow_http = true;
-    assert!(address(&on_request).is_ok());
-}
-
-#[test]
 fn settings_that_the_platform_would_refuse_are_refused_first() {
     let target = |more: &[(&str, Value)]| SalesManago::new(&account("app2.salesmanago.com", more), &Load::default());
     assert!(target(&[("location", json!("shop_pl/a-b.c"))]).is_ok());
