@@ -54,6 +54,12 @@ create temporary table deliver_steps (
     primary key (key, object)
 );
 
+-- What a plan has found that orders would be at the target, where it scores customers by them. Empty in a load.
+create temporary table deliver_scored (
+    key uuid primary key,
+    is_delivered boolean not null
+);
+
 -- The RFM row of each contact, filled where the pipeline's fields use it: of several currencies the one with most
 -- orders.
 create temporary table deliver_rfm (

@@ -11,6 +11,7 @@ use crate::json::Json;
 use crate::store::Database;
 use crate::target::ContactState;
 use crate::{Error, Kind, Result, sql};
+use std::collections::BTreeMap;
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
@@ -18,6 +19,9 @@ use uuid::Uuid;
 const SLICE: i64 = 2000;
 /// How many at first: calls begin when these are ready, and a slice twice as large is rendered while they go.
 const FIRST_SLICE: i64 = 125;
+
+/// How a payload, as PostgreSQL writes it, says that an order is DELIVERED.
+const DELIVERED: &str = "\"status\": \"DELIVERED\"";
 
 /// Which pending keys are rendered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -467,6 +471,29 @@ impl Bench {
                  on conflict (object, key) do update set is_expected = true
                  where excluded.is_expected and not deliver_pending.is_expected",
                 &[&woken, &self.settings.connections],
+            )
+            .await?;
+        Ok(())
+    }
+
+    /// Notes, in a plan, which orders the target would have as DELIVERED, and which not any more.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn note_scored(&self, rendered: &[Rendered]) -> Result<()> {
+        // One order may be there twice, by two ways of orders: both say the same status.
+        let scored: BTreeMap<Uuid, bool> = rendered
+            .iter()
+            .filter(|record| record.verdict == Verdict::Send)
+            .map(|record| (record.key, record.payload.text().contains(DELIVERED)))
+            .collect();
+        let (keys, delivered): (Vec<Uuid>, Vec<bool>) = scored.into_iter().unzip();
+        self.client
+            .execute(
+                "insert into pg_temp.deliver_scored (key, is_delivered)
+                 select * from unnest($1::uuid[], $2::boolean[])
+                 on conflict (key) do update set is_delivered = excluded.is_delivered",
+                &[&keys, &delivered],
             )
             .await?;
         Ok(())

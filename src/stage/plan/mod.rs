@@ -33,13 +33,10 @@ use crate::target::{Operation, Target};
 use crate::{Error, Kind, Result, sql};
 use jiff::Timestamp;
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-
-/// How a payload, as PostgreSQL writes it, says that an order is DELIVERED.
-const DELIVERED: &str = "\"status\": \"DELIVERED\"";
 
 /// What was asked of a plan.
 #[derive(Debug, Clone, Default)]
@@ -198,6 +195,9 @@ pub async fn plan_as(
             go_on(stop)?;
             let to_confirm = sums.events(&rendered)?;
             bench.note_confirmed(&to_confirm).await?;
+            if target.scores_delivered() {
+                bench.note_scored(&rendered).await?;
+            }
             bench.note_steps(&rendered).await?;
             if let Some(audit) = &mut audit {
                 audit.see(&bench, &settings, &rendered).await?;
@@ -214,8 +214,7 @@ pub async fn plan_as(
         }
     }
     meter.finish(format_args!("{orders} looked at"));
-    let delivered =
-        if target.scores_delivered() { Some(sums.delivered(bench.client(), &settings).await?) } else { None };
+    let delivered = if target.scores_delivered() { Some(delivered(bench.client(), &settings).await?) } else { None };
     if let Some(audit) = &mut audit {
         audit.end(&bench, &part, &settings).await?;
     }
@@ -254,6 +253,13 @@ pub async fn plan_as(
     Ok(report)
 }
 
+/// How many DELIVERED orders the target has, and would have.
+async fn delivered(client: &tokio_postgres::Client, settings: &Settings) -> Result<Delivered> {
+    let row = client.query_one(sql::file("deliver/delivered.sql")?, &[&settings.target]).await?;
+    let read = |at: usize| u64::try_from(row.get::<_, i64>(at)).unwrap_or(0);
+    Ok(Delivered { held: read(0), after: read(1) })
+}
+
 fn save(writer: &mut Option<Writer>, rendered: &[Rendered]) -> Result<()> {
     let Some(writer) = writer else { return Ok(()) };
     rendered.iter().filter_map(Line::new).try_for_each(|line| writer.add(&line))
@@ -284,9 +290,6 @@ struct Sums {
     tally: Tally,
     toll: Toll,
     changed_fields: Counts,
-    /// What would become of orders by this load: whether the target has them as DELIVERED then.
-    delivered: HashMap<Uuid, bool>,
-    scores_delivered: bool,
 }
 
 impl Sums {
@@ -300,8 +303,6 @@ impl Sums {
             tally: Tally::default(),
             toll: Toll::default(),
             changed_fields: Counts::new(),
-            delivered: HashMap::new(),
-            scores_delivered: target.scores_delivered(),
         }
     }
 
@@ -332,10 +333,6 @@ impl Sums {
                 let is_it = |operation: &Operation| operation.object == record.object;
                 let operation = find_operation(&self.operations, is_it, &record.object)?;
                 self.to_send.entry(operation.name).or_insert((0, operation.per_call())).0 += 1;
-                if self.scores_delivered {
-                    // Of several steps of an order the last one stands.
-                    self.delivered.insert(record.key, record.payload.text().contains(DELIVERED));
-                }
                 if operation.needs_contact && !record.is_confirmed {
                     to_confirm.insert(record.contact_id);
                 }
@@ -344,14 +341,6 @@ impl Sums {
         }
         self.looks += count(to_confirm.len()).div_ceil(self.per_look);
         Ok(to_confirm.into_iter().collect())
-    }
-
-    /// How many DELIVERED orders the target has, and would have.
-    async fn delivered(&self, client: &tokio_postgres::Client, settings: &Settings) -> Result<Delivered> {
-        let (keys, after): (Vec<Uuid>, Vec<bool>) = self.delivered.iter().map(|(key, after)| (*key, *after)).unzip();
-        let row = client.query_one(sql::file("deliver/delivered.sql")?, &[&settings.target, &keys, &after]).await?;
-        let read = |at: usize| u64::try_from(row.get::<_, i64>(at)).unwrap_or(0);
-        Ok(Delivered { held: read(0), after: read(1) })
     }
 
     fn add(&mut self, record: &Rendered) {
