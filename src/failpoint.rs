@@ -2,10 +2,10 @@
 //!
 //! A **point** stands at each change of state of every stage. A test starts the program with, say,
 //! `WHARF_FAILPOINTS="load/after-intent=kill@3"`: the third time the point is reached the process kills itself as `kill -9`
-//! would. `stop` holds it there until it is killed, `error` gives an error, `panic` a defect; `*` stands for all points, counted together. A **bug** is a
-//! mistake that Wharf makes on purpose while `bug/NAME=plant` asks for it, so that the checks are seen to catch it; with
-//! `@N` at the N-th occasion alone. Several settings are parted by semicolons. `WHARF_FAILPOINTS_LOG` names a file that
-//! takes a line for each point reached.
+//! would. `stop` holds it there until it is killed, `error` gives an error, `panic` a defect; `*` stands for all points,
+//! counted together. A **bug** is a mistake that Wharf makes on purpose while `bug/NAME=plant` asks for it, so that the
+//! checks are seen to catch it; with `@N` at the N-th occasion alone. Several settings are parted by semicolons.
+//! `WHARF_FAILPOINTS_LOG` names a file that takes a line for each point reached.
 //!
 //! Why not a library: points that are an enum cannot be misspelt or missing from the list that tests go through, a kill
 //! must be SIGKILL at this very instruction, and an optimised build keeps nothing of it without any feature being set.

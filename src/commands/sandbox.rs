@@ -124,7 +124,8 @@ impl Args {
 /// Serves until Ctrl-C.
 ///
 /// # Errors
-/// [`crate::Kind::Io`] where a port is taken or a file cannot be read; [`crate::Kind::Command`] for options that make no sense.
+/// [`crate::Kind::Io`] where a port is taken or a file cannot be read; [`crate::Kind::Command`] for options that make no
+/// sense.
 pub async fn run(global: &Global, args: Args) -> Result<Exit> {
     let (address, port) = (args.address, args.port);
     let served = PLATFORMS.iter().filter(|platform| args.serves(platform.name)).collect::<Vec<_>>();

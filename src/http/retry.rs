@@ -39,7 +39,8 @@ impl Default for RetryPolicy {
 pub(super) enum Repeat {
     /// It would end the same way.
     Useless,
-    /// It may end better, and this one was certainly not done: no byte of it was sent, or the platform is known to answer so before.
+    /// It may end better, and this one was certainly not done: no byte of it was sent, or the platform is known to answer
+    /// so before it does anything.
     NothingDone,
     /// It may end better, but this one may have been done.
     MayBeDone,

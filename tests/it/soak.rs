@@ -1,5 +1,6 @@
 //! A world that goes on while the program is killed, PostgreSQL is killed, lines are cut, answers are lost, garbled, late
-//! or refused, and the clocks of the shop and of the program jump; after each round the program may finish, and every invariant is checked.
+//! or refused, and the clocks of the shop and of the program jump; after each round the program may finish, and every
+//! invariant is checked.
 //!
 //! Everything is drawn from `WHARF_SOAK_SEED`, and the moment of each blow is counted in events (the n-th failpoint, call
 //! or piece of traffic), so a round that failed can be run again: the seed and the steps are printed.

@@ -13,8 +13,9 @@
 //! No two calls in flight carry the same contact, and what a contact has in a lane goes in the order in which it was put
 //! there: a record whose contact is aloft, or was passed over, is passed over too. Records fly together where the call says
 //! the same for all of them (their envelope). A rename flies alone, because what is right for other cards depends on it.
-//! Where an operation goes first, nothing of those behind it departs before all of it has landed. Where anything is in doubt (an answer was lost, the target could not take a record
-//! yet), everything lands first, then that is settled, then it goes on.
+//! Where an operation goes first, nothing of those behind it departs before all of it has landed. Where anything is in
+//! doubt (an answer was lost, the target could not take a record yet), everything lands first, then that is settled, then
+//! it goes on.
 //!
 //! Calls are tasks of their own: a call that waits for its turn in the account's budget must be woken in time, whatever
 //! the book-keeping does. When the load is asked to stop, or a call fails, nothing departs any more, what is aloft lands,

@@ -154,9 +154,10 @@ pub struct Summary {
 /// Loads what is pending of a pipeline into its target.
 ///
 /// # Errors
-/// [`Kind::Guard`] where too much would change; [`Kind::Interrupted`] when asked to stop or outside the window; what the target answers where it stops the whole load
-/// (throttled, unreachable, credentials); [`Kind::LeaseHeld`]; [`Kind::PipelineFile`] for a field expression; those of
-/// the database. What was done until then is in the ledger, and counted in the run's steps.
+/// [`Kind::Guard`] where too much would change; [`Kind::Interrupted`] when asked to stop or outside the window; what the
+/// target answers where it stops the whole load (throttled, unreachable, credentials); [`Kind::LeaseHeld`];
+/// [`Kind::PipelineFile`] for a field expression; those of the database. What was done until then is in the ledger, and
+/// counted in the run's steps.
 pub async fn load(context: &Context, pipeline: &Pipeline, target: Arc<dyn Target>) -> Result<Summary> {
     let patience = Patience::of(pipeline, target.as_ref());
     load_with(context, pipeline, target, patience).await
