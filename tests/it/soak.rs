@@ -4,11 +4,14 @@
 //!
 //! Everything is drawn from `WHARF_SOAK_SEED`, and the moment of each blow is counted in events (the n-th failpoint, call
 //! or piece of traffic), so a round that failed can be run again: the seed and the steps are printed.
-//! `WHARF_SOAK_SECONDS` says how long; `WHARF_SOAK_ROUND` runs that round alone, after the first load.
+//! `WHARF_SOAK_SECONDS` says how long; `WHARF_SOAK_ROUND` runs that round alone, after the first load. Rounds take turns
+//! between a world that feeds SALESmanago and one that feeds eSputnik, by a way that the seed chooses.
 
+use crate::support::crm::Crm;
 use crate::support::cutter::Cutter;
 use crate::support::invariants::{check, check_at_any_time, told};
 use crate::support::world::{Dice, Happening, Kind, Ran, World, ended};
+use serde_json::json;
 use std::time::{Duration, Instant};
 use wharf::sandbox::{Fault, FaultKind};
 
@@ -72,29 +75,55 @@ async fn whatever_befalls_it_the_program_comes_to_rest_with_every_invariant_kept
     let seed = setting("WHARF_SOAK_SEED", 20_261_122);
     let seconds = setting("WHARF_SOAK_SECONDS", 60).min(600);
     let only = std::env::var("WHARF_SOAK_ROUND").ok().and_then(|text| text.parse::<u64>().ok());
-    let mut world = World::on_a_server_of_its_own(Kind { seed: seed % 97 + 1, ..Kind::default() }).await;
-    let cutter = Cutter::before(&world.home().postgres().join("run"));
-    let sockets = world.home().postgres().join("run").display().to_string();
-    world.database_url = through(&world.url, &sockets, &cutter.folder().display().to_string());
-    world.run_until_done().await.unwrap();
+    let mut places = Vec::new();
+    for turn in 0..2 {
+        let is_needed = only.is_none_or(|round| round % 2 == turn);
+        places.push(if is_needed { Some(Place::open(seed, turn).await) } else { None });
+    }
 
     let began = Instant::now();
     let mut rounds = 0;
-    while began.elapsed() < Duration::from_secs(seconds) || rounds == 0 {
+    while began.elapsed() < Duration::from_secs(seconds) || rounds < 2 {
         rounds += 1;
         let round = only.unwrap_or(rounds);
+        let place = places[usize::try_from(round % 2).unwrap()].as_mut().unwrap();
+        let (world, cutter) = (&mut place.world, &place.cutter);
         world.steps.clear();
         let mut dice = Dice::new(seed.wrapping_mul(1_000_003).wrapping_add(round));
-        let result = deal(&mut world, &cutter, &mut dice).await;
+        let result = deal(world, cutter, &mut dice).await;
         let again = format!("seed {seed}, round {round}:\n{}", world.steps.join("\n"));
         if let Err(failure) = result {
-            panic!("{failure}\nthe last calls as noted:\n{}\nto repeat: {again}", last_calls(&world).await);
+            panic!("{failure}\nthe last calls as noted:\n{}\nto repeat: {again}", last_calls(world).await);
         }
         if only.is_some() {
             break;
         }
     }
     eprintln!("soak: {rounds} rounds");
+}
+
+/// A world on a server whose lines can be cut, after its first load.
+struct Place {
+    world: World,
+    cutter: Cutter,
+}
+
+impl Place {
+    /// The world of even or of odd rounds.
+    async fn open(seed: u64, turn: u64) -> Self {
+        let way = ["orders", "events", "both"][usize::try_from(seed % 3).unwrap()];
+        let (crm, pipeline) = match turn {
+            1 => (Crm::SalesManago, json!({})),
+            _ => (Crm::esputnik_that_goes_on(), json!({"target": {"orders_via": way}})),
+        };
+        let kind = Kind { seed: seed % 97 + 1, crm, pipeline, ..Kind::default() };
+        let mut world = World::on_a_server_of_its_own(kind).await;
+        let cutter = Cutter::before(&world.home().postgres().join("run"));
+        let sockets = world.home().postgres().join("run").display().to_string();
+        world.database_url = through(&world.url, &sockets, &cutter.folder().display().to_string());
+        world.run_until_settled().await.unwrap();
+        Self { world, cutter }
+    }
 }
 
 /// What the database knows of the last calls, and of the events in them.
@@ -144,7 +173,7 @@ async fn deal(world: &mut World, cutter: &Cutter, dice: &mut Dice) -> Result<(),
     world.sandbox.clear_faults();
     cutter.mend();
     world.home().run(&["db", "start"]).await;
-    world.run_until_done().await?;
+    world.run_until_settled().await?;
     let broken = check(world).await;
     if broken.is_empty() { Ok(()) } else { Err(told(&broken)) }
 }

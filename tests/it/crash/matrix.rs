@@ -2,8 +2,11 @@
 //! other ends at a point, each a stage further than the one before, then a run that may finish, then every invariant.
 //! Several worlds work off the chains side by side, each with a shop, an account and a database of its own.
 //!
-//! Every point is met with kill -9, and with an error or a panic by turns; `WHARF_CRASH_ALL=1` meets each with all three.
+//! Every point is met with kill -9, and with an error or a panic by turns. What feeds the account is gone through once more
+//! for an account that works in jobs: its points with kill -9, the one that only jobs reach with all three.
+//! `WHARF_CRASH_ALL=1` meets every point of both with all three.
 
+use crate::support::crm::Crm;
 use crate::support::invariants::{check, check_at_any_time, told};
 use crate::support::world::{Dice, Happening, Kind, Ran, World};
 use std::collections::{BTreeSet, VecDeque};
@@ -28,54 +31,118 @@ struct Cell {
     at: u64,
 }
 
-impl Cell {
-    /// Its place in a chain: a later stage is untouched by a death in an earlier one.
-    fn place(&self) -> usize {
-        let name = self.point.name();
-        let stages = ["run/begun", "extract/", "transform/", "load/", "archive/", "run/"];
-        stages.iter().position(|stage| name.starts_with(stage)).unwrap()
-    }
-}
-
 type Chain = Vec<Cell>;
 
-/// The points that a run passes. Those of a restore and of a pruning stand where these are tested.
-fn points() -> impl Iterator<Item = &'static Point> {
-    // This world's target has no jobs.
-    let points = Point::ALL.iter().filter(|point| **point != Point::LoadAfterJob);
-    points.filter(|point| !["restore", "prune"].iter().any(|stage| point.name().starts_with(stage)))
+/// What is gone through: a platform to be fed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tour {
+    SalesManago,
+    ESputnik,
 }
 
-/// All cells in as few chains as their places allow.
-fn chains() -> VecDeque<Chain> {
-    let all_three = std::env::var_os("WHARF_CRASH_ALL").is_some();
-    let mut places: [VecDeque<Cell>; 6] = Default::default();
-    for (n, point) in points().enumerate().filter(|(_, point)| !FIRST.contains(point)) {
-        let by_turns = ACTIONS[1 + n % 2];
-        for action in ACTIONS.into_iter().filter(|action| all_three || *action == "kill" || *action == by_turns) {
-            // Where a point is reached again and again, now its first and now a later time is struck.
-            let at = match point {
-                Point::ExtractPageReceived
-                | Point::ExtractPageLandedBeforeCursor
-                | Point::ExtractBeforeStoreCommit
-                | Point::ExtractAfterStore => 6,
-                Point::TransformAfterStep => 12,
-                Point::ArchivePartWritten | Point::ArchiveManifestWritten | Point::ArchiveBetweenPublishes => 4,
-                Point::LoadAfterIntent | Point::LoadAfterCallBeforeOutcome => 2,
-                _ => 1,
-            };
-            let cell = Cell { point: *point, action, at: if action == "kill" { at } else { 1 } };
-            places[cell.place()].push_back(cell);
+impl Tour {
+    fn kind(self, n: usize) -> Kind {
+        let crm = match self {
+            Self::SalesManago => Crm::SalesManago,
+            Self::ESputnik => Crm::esputnik_that_goes_on(),
+        };
+        // Large enough that no list is ever empty: that would be a matter of the guard.
+        Kind { seed: n as u64 + 1, customers: 30, orders: 90, products: 25, crm, ..Kind::default() }
+    }
+
+    /// The calls that the platform does not deduplicate.
+    fn unsafe_calls(self) -> &'static str {
+        match self {
+            Self::SalesManago => "/api/v2/contact/addBatchContactExtEvent",
+            Self::ESputnik => "/api/v1/orders",
         }
     }
-    let longest = places.iter().map(VecDeque::len).max().unwrap();
-    (0..longest).map(|_| places.iter_mut().filter_map(VecDeque::pop_front).collect()).collect()
+
+    /// The points that a run passes. Those of a restore and of a pruning stand where these are tested.
+    fn points(self) -> impl Iterator<Item = &'static Point> {
+        let points = Point::ALL.iter().filter(move |point| match (self, point) {
+            // No jobs.
+            (Self::SalesManago, Point::LoadAfterJob) => false,
+            // A finished job is as good as a look.
+            (Self::ESputnik, Point::LoadAfterConfirm) => false,
+            // No other stage knows what is fed.
+            (Self::ESputnik, point) => is_all() || point.name().starts_with("load/"),
+            _ => true,
+        });
+        points.filter(|point| !["restore", "prune"].iter().any(|stage| point.name().starts_with(stage)))
+    }
+
+    /// How a point is met, the n-th of all.
+    fn actions(self, point: Point, n: usize) -> Vec<&'static str> {
+        match self {
+            _ if is_all() || point == Point::LoadAfterJob => ACTIONS.to_vec(),
+            Self::SalesManago => vec!["kill", ACTIONS[1 + n % 2]],
+            Self::ESputnik => vec!["kill"],
+        }
+    }
+
+    /// A point's place in a chain: what stands further back is untouched by a death before it. Where nothing but the load is
+    /// gone through, the places are those within the load, and whatever had no work left is struck alone.
+    fn place(self, point: Point) -> usize {
+        let name = point.name();
+        if self == Self::ESputnik && name.starts_with("load/") {
+            return match point {
+                Point::LoadAfterLease
+                | Point::LoadAfterRecovery
+                | Point::LoadBeforeTakeoverCommit
+                | Point::LoadAfterTakeover => 3,
+                Point::LoadAfterIntent | Point::LoadAfterCallBeforeOutcome | Point::LoadAfterJob => 4,
+                _ => 5,
+            };
+        }
+        let stages =
+            [&["run/begun"][..], &["extract/"], &["transform/"], &["load/"], &[], &[], &["archive/"], &["run/"]];
+        stages.iter().position(|stage| stage.iter().any(|stage| name.starts_with(stage))).unwrap()
+    }
+
+    /// All cells in as few chains as their places allow.
+    fn chains(self) -> VecDeque<Chain> {
+        let mut places: [VecDeque<Cell>; 8] = Default::default();
+        for (n, point) in self.points().enumerate().filter(|(_, point)| !FIRST.contains(point)) {
+            for action in self.actions(*point, n) {
+                // Where a point is reached again and again, now its first and now a later time is struck.
+                let at = match point {
+                    Point::ExtractPageReceived
+                    | Point::ExtractPageLandedBeforeCursor
+                    | Point::ExtractBeforeStoreCommit
+                    | Point::ExtractAfterStore => 6,
+                    Point::TransformAfterStep => 12,
+                    Point::ArchivePartWritten | Point::ArchiveManifestWritten | Point::ArchiveBetweenPublishes => 4,
+                    Point::LoadAfterIntent | Point::LoadAfterCallBeforeOutcome => 2,
+                    _ => 1,
+                };
+                let cell = Cell { point: *point, action, at: if action == "kill" { at } else { 1 } };
+                places[self.place(*point)].push_back(cell);
+            }
+        }
+        let longest = places.iter().map(VecDeque::len).max().unwrap();
+        (0..longest).map(|_| places.iter_mut().filter_map(VecDeque::pop_front).collect()).collect()
+    }
+}
+
+/// Whether every point is to be met with everything.
+fn is_all() -> bool {
+    std::env::var_os("WHARF_CRASH_ALL").is_some()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn wherever_the_program_ends_the_next_run_puts_everything_right() {
-    let queue = Arc::new(Mutex::new(chains()));
-    let worlds: Vec<_> = (0..WORLDS).map(|n| tokio::spawn(work(n, queue.clone()))).collect();
+    go(Tour::SalesManago).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn wherever_it_ends_while_it_feeds_an_account_that_works_in_jobs_the_next_run_puts_everything_right() {
+    go(Tour::ESputnik).await;
+}
+
+async fn go(tour: Tour) {
+    let queue = Arc::new(Mutex::new(tour.chains()));
+    let worlds: Vec<_> = (0..WORLDS).map(|n| tokio::spawn(work(tour, n, queue.clone()))).collect();
     let (mut struck, mut failures) = (BTreeSet::new(), Vec::new());
     for world in worlds {
         let (points, found) = world.await.unwrap();
@@ -83,15 +150,13 @@ async fn wherever_the_program_ends_the_next_run_puts_everything_right() {
         failures.extend(found);
     }
     assert!(failures.is_empty(), "{} chains failed:\n{}", failures.len(), failures.join("\n\n"));
-    let listed: BTreeSet<Point> = points().copied().collect();
+    let listed: BTreeSet<Point> = tour.points().copied().collect();
     assert_eq!(struck, listed, "a point that no scenario reaches proves nothing");
 }
 
 /// One world works off chains until none is left. Gives the points at which it was ended and what went wrong.
-async fn work(n: usize, queue: Arc<Mutex<VecDeque<Chain>>>) -> (BTreeSet<Point>, Vec<String>) {
-    // Large enough that no list is ever empty: that would be a matter of the guard.
-    let kind = || Kind { seed: n as u64 + 1, customers: 30, orders: 90, products: 25, ..Kind::default() };
-    let mut world = World::new(kind()).await;
+async fn work(tour: Tour, n: usize, queue: Arc<Mutex<VecDeque<Chain>>>) -> (BTreeSet<Point>, Vec<String>) {
+    let mut world = World::new(tour.kind(n)).await;
     let mut dice = Dice::new(n as u64);
     let (mut struck, mut failures) = (BTreeSet::new(), Vec::new());
     let mut next = Some(FIRST.map(|point| Cell { point, action: ACTIONS[n % ACTIONS.len()], at: 1 }).to_vec());
@@ -104,7 +169,7 @@ async fn work(n: usize, queue: Arc<Mutex<VecDeque<Chain>>>) -> (BTreeSet<Point>,
                 world.happen(Happening::GuestOrder, &mut dice);
             }
         }
-        match work_chain(&world, &chain, &mut struck).await {
+        match work_chain(tour, &mut world, &chain, &mut struck).await {
             Ok(missed) => {
                 // What an earlier death of the chain had left no work for is struck alone.
                 queue.lock().unwrap().extend(missed.into_iter().map(|cell| vec![Cell { at: 1, ..cell }]));
@@ -112,8 +177,8 @@ async fn work(n: usize, queue: Arc<Mutex<VecDeque<Chain>>>) -> (BTreeSet<Point>,
             Err(failure) => {
                 failures.push(format!("world {n}, {chain:?}: {failure}\n{}", world.steps.join("\n")));
                 // What is wrong once stays wrong: a fresh world for the chains that are left.
-                world = World::new(kind()).await;
-                if let Err(failure) = world.run_until_done().await {
+                world = World::new(tour.kind(n)).await;
+                if let Err(failure) = world.run_until_settled().await {
                     failures.push(format!("world {n}, begun anew: {failure}"));
                     break;
                 }
@@ -124,12 +189,16 @@ async fn work(n: usize, queue: Arc<Mutex<VecDeque<Chain>>>) -> (BTreeSet<Point>,
 }
 
 /// Gives the cells whose point was not reached in a chain of several.
-async fn work_chain(world: &World, chain: &Chain, struck: &mut BTreeSet<Point>) -> Result<Vec<Cell>, String> {
+async fn work_chain(
+    tour: Tour,
+    world: &mut World,
+    chain: &Chain,
+    struck: &mut BTreeSet<Point>,
+) -> Result<Vec<Cell>, String> {
     let mut missed = Vec::new();
     for cell in chain {
         if LOST.contains(&cell.point) {
-            let events = "/api/v2/contact/addBatchContactExtEvent";
-            world.sandbox.fault(Fault::new(FaultKind::Lost, events).times(1));
+            world.sandbox.fault(Fault::new(FaultKind::Lost, tour.unsafe_calls()).times(1));
         }
         let ran = world.run(&format!("{}={}@{}", cell.point.name(), cell.action, cell.at)).await;
         world.sandbox.clear_faults();
@@ -145,7 +214,7 @@ async fn work_chain(world: &World, chain: &Chain, struck: &mut BTreeSet<Point>) 
             return Err(format!("when it had ended at {cell:?}: {}", told(&broken)));
         }
     }
-    world.run_until_done().await?;
+    world.run_until_settled().await?;
     let broken = check(world).await;
     if broken.is_empty() { Ok(missed) } else { Err(told(&broken)) }
 }

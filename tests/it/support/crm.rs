@@ -1,6 +1,7 @@
 //! The account that a world feeds: what tests need of each alike. People are named as the account tells them apart.
 
 use serde_json::{Value, json};
+use wharf::sandbox::esputnik::Counted;
 use wharf::sandbox::esputnik::account::By;
 use wharf::sandbox::salesmanago::Apply;
 use wharf::sandbox::salesmanago::account::Manner;
@@ -21,6 +22,14 @@ impl Crm {
         let mut options = esputnik::Options::default();
         options.currencies.push("PLN".into());
         Self::ESputnik(Box::new(options))
+    }
+
+    /// The same for tests that lose answers: a job goes on with each further call, because nobody can ask for one whose
+    /// number was lost.
+    pub fn esputnik_that_goes_on() -> Self {
+        let Self::ESputnik(mut options) = Self::esputnik() else { unreachable!() };
+        options.jobs.counted = Counted::Requests;
+        Self::ESputnik(options)
     }
 
     pub fn platform(&self) -> &'static str {

@@ -13,6 +13,7 @@ pub mod invariants_esputnik;
 pub mod naive;
 pub mod openapi;
 pub mod panel;
+pub mod person;
 pub mod pipeline;
 pub mod postgres;
 pub mod s3;

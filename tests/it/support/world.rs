@@ -110,6 +110,8 @@ pub struct World {
     pub former: BTreeSet<String>,
     /// Orders that are not at the shop any more.
     pub gone_orders: BTreeSet<String>,
+    /// Records that a person has seen to have arrived, though the answer was lost: held until something changes in them.
+    pub left: BTreeSet<String>,
     /// The most calls to the account, and in how many microseconds.
     pub limit: Option<(usize, u64)>,
     /// Whether each contact's events must come oldest first: nothing was lost or changed on the way.
@@ -159,6 +161,7 @@ impl World {
             undecided: BTreeSet::new(),
             former: BTreeSet::new(),
             gone_orders: BTreeSet::new(),
+            left: BTreeSet::new(),
             limit: None,
             expects_oldest_first: false,
             steps: Vec::new(),
@@ -274,7 +277,17 @@ impl World {
         ended(command.spawn().unwrap()).await
     }
 
-    /// Runs until everything is done; a run may stop early where an earlier one has left something open.
+    /// Runs until everything is done; a run may stop early where an earlier one has left something open, and a person
+    /// decides what nobody else can.
+    pub async fn run_until_settled(&mut self) -> Result<(), String> {
+        self.run_until_done().await?;
+        while self.decide().await? {
+            self.run_until_done().await?;
+        }
+        Ok(())
+    }
+
+    /// Runs until everything is done that needs nobody.
     pub async fn run_until_done(&self) -> Result<(), String> {
         self.run_until_done_with("").await
     }
