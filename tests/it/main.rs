@@ -21,6 +21,7 @@ mod extract_idosell;
 mod extract_woocommerce;
 mod http;
 mod http_environment;
+mod idosell_esputnik;
 mod idosell_salesmanago;
 mod leases;
 mod load;
