@@ -162,6 +162,10 @@ named! {
         LiftOptOut = "bug/lift-opt-out",
         /// Events go newest first.
         NewestFirst = "bug/newest-first",
+        /// A job counts as done when it is accepted.
+        JobIsDone = "bug/job-is-done",
+        /// A job that an earlier load left open is not waited for.
+        ForgetJob = "bug/forget-job",
         /// No call waits for its turn.
         IgnoreLimit = "bug/ignore-limit",
         /// The archive's root names snapshots that are not published yet.

@@ -49,7 +49,7 @@ impl Load<'_> {
             let operation = self.operations.iter().find(|operation| operation.name == name).cloned();
             let began = Instant::now().checked_sub(Duration::from_secs_f64(age.max(0.0))).unwrap_or_else(Instant::now);
             match &operation {
-                Some(operation) if operation.manner == Manner::Job => {
+                Some(operation) if operation.manner == Manner::Job && !failpoint::is_planted(Bug::ForgetJob) => {
                     let contacts = row.get::<_, Vec<Uuid>>(4).into_iter().collect();
                     self.note_open_job(OpenJob {
                         batch,

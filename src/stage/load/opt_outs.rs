@@ -7,6 +7,7 @@
 
 use super::Load;
 use super::tally::Tally;
+use crate::failpoint::{self, Bug};
 use crate::target::OptOutPage;
 use crate::{Error, Kind, Result, sql};
 use deadpool_postgres::GenericClient;
@@ -25,6 +26,9 @@ impl Load<'_> {
     /// Reads what has been added to the list since.
     pub(super) async fn read_opt_outs(&self) -> Result<()> {
         let Some(reading) = self.target.opt_out_reading() else { return Ok(()) };
+        if failpoint::is_planted(Bug::LiftOptOut) {
+            return Ok(());
+        }
         let client = self.context.db.client().await?;
         let row = GenericClient::query_one(
             &client,

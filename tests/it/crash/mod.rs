@@ -3,6 +3,7 @@
 mod careless_server;
 mod matrix;
 mod planted;
+mod planted_before_jobs;
 
 use crate::support::invariants::{check, told};
 use crate::support::world::{Dice, Kind, World, ended};

@@ -3,8 +3,9 @@
 use super::invariants::{Found, Invariant};
 use super::naive::{Contact, Expected};
 use super::world::World;
+use jiff::Timestamp;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use wharf::sandbox::Platform as _;
 use wharf::sandbox::esputnik::account::{Account, By, MadeBy};
 use wharf::sandbox::esputnik::card::Text;
@@ -41,6 +42,25 @@ pub fn at_any_time(world: &World, found: &mut Found) {
     for card in account.cards.iter().filter(|card| card.made_by == MadeBy::Order) {
         let id = card.details().text(Text::ExternalId).map(str::to_owned);
         found.note(Invariant::InOrder, format!("an order came before its contact {id:?}"));
+    }
+    if world.expects_oldest_first {
+        oldest_first(&account, found);
+    }
+}
+
+/// Each contact's orders must have come in the order in which they were placed, when they came for the first time.
+fn oldest_first(account: &Account, found: &mut Found) {
+    let (mut newest, mut met) = (BTreeMap::new(), BTreeSet::new());
+    for number in 0..u32::try_from(account.events.list.len()).unwrap() {
+        let event = account.shown_event(number);
+        let order = event["order"].as_str().unwrap_or_default().to_owned();
+        let placed = event.get("body").and_then(|body| body["date"].as_str()?.parse::<Timestamp>().ok());
+        let Some(placed) = placed.filter(|_| met.insert(order.clone())) else { continue };
+        let last = newest.entry(event["contact"].to_string()).or_insert(placed);
+        if *last > placed {
+            found.note(Invariant::InOrder, format!("order {order} came after a younger one of its contact"));
+        }
+        *last = placed.max(*last);
     }
 }
 
