@@ -127,6 +127,18 @@ pub fn resolve<'schema>(root: &'schema Value, schema: &'schema Value) -> Resolve
     Resolved { schema: current, outer, nullable }
 }
 
+/// Words that a value may be instead of what its schema resolves to: `all` of `anyOf: [number, all]`.
+pub fn words<'schema>(root: &'schema Value, schema: &'schema Value) -> Vec<&'schema str> {
+    let mut current = schema;
+    for _ in 0..8 {
+        let reference = current.get("$ref").and_then(Value::as_str).and_then(|name| name.strip_prefix("#/$defs/"));
+        let Some(behind) = reference.and_then(|name| root["$defs"].get(name)) else { break };
+        current = behind;
+    }
+    let choices = current.get("anyOf").and_then(Value::as_array).into_iter().flatten();
+    choices.filter_map(|choice| resolve(root, choice).choices()).flatten().collect()
+}
+
 impl<'schema> Resolved<'schema> {
     /// The one type that is not null.
     pub fn kind(&self) -> Option<&'schema str> {

@@ -263,3 +263,16 @@ fn an_archive_that_keeps_nothing_is_refused() {
     assert!(messages(&text).iter().any(|message| message.contains("`keep` names no instant to keep")));
     assert_eq!(messages(&format!("{SMALLEST}archive:\n  to: ./archive\n  keep: {{daily: 7}}\n")), [""; 0]);
 }
+
+#[test]
+fn a_key_that_takes_a_number_or_a_word_takes_both_and_nothing_else() {
+    let shop = |id: &str| {
+        let idosell = with("    platform: woocommerce", "    platform: idosell");
+        let keys = "    consumer_key: ${WOO_KEY}\n    consumer_secret: ${WOO_SECRET}";
+        messages(&idosell.replace(keys, &format!("    api_key: ${{WOO_KEY}}\n    shop_id: {id}")))
+    };
+    for right in ["2", "all"] {
+        assert_eq!(shop(right), Vec::<String>::new(), "{right}");
+    }
+    assert_eq!(shop("every").len(), 1);
+}

@@ -5,7 +5,7 @@
 
 use super::formats;
 use super::mistakes::Place;
-use super::schema::{Resolved, resolve};
+use super::schema::{Resolved, resolve, words};
 use super::tree::{Content, Entry, Flaw, Node, Scalar};
 use serde_json::{Map, Number, Value, json};
 use std::collections::BTreeMap;
@@ -70,6 +70,9 @@ impl<'schema> Walk<'schema> {
         match &node.content {
             Content::Unknown => None,
             Content::Scalar(scalar) if scalar.is_null() && resolved.nullable => Some(Value::Null),
+            Content::Scalar(scalar) if words(self.schema, schema).contains(&scalar.text.as_str()) => {
+                Some(json!(scalar.text))
+            }
             Content::Scalar(scalar) => self.scalar(scalar, node.place, &resolved, path),
             Content::List(items) => self.list(items, node.place, &resolved, path),
             Content::Map(entries) => self.map(entries, node.place, &resolved, path),

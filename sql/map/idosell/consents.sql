@@ -1,6 +1,10 @@
 -- Consent at IdoSell, per shop and channel (sheet, section 7). The newsletter's own list is the authority: what a
 -- customer's record says counts only where that list does not know the person. With several shops whoever agreed in one
 -- has agreed. A zero date is no statement; but who had agreed and has no statement any more has withdrawn.
+--
+-- Records arrive in any order, over several runs, and must come to the same: each says its own word with its own date,
+-- the answer of a shop that another shop's outvotes says nothing, not even in history, and no word is older than the
+-- agreement that the account's own record tells of.
 truncate mapped_consents;
 
 -- What an account says of consent hangs on what the list says, and whose the list's word is on the account.
@@ -77,10 +81,47 @@ by_person as (
         person,
         bool_or(approval = 'y') as agreed,
         max(said_at) filter (where approval = 'y') as agreed_at,
-        bool_or(approval = 'n') as refused,
         max(said_at) filter (where approval = 'n') as refused_at
     from answers
     group by person
+),
+by_row as (
+    select
+        source_key,
+        bool_or(approval = 'y') as agreed,
+        max(said_at) filter (where approval = 'y') as agreed_at,
+        max(said_at) filter (where approval = 'n') as refused_at
+    from answers
+    group by source_key
+),
+claims as (
+    -- What accounts' own records say.
+    select
+        a.source_key,
+        channel,
+        max(
+            canonical.as_local_time(
+                canonical.as_text(coalesce(approval ->> 'newsletterEmailApprovalDate', approval ->> 'newsletterSmsApprovalDate')),
+                m.settings ->> 'time_zone'
+            )
+        ) as agreed_at
+    from (
+        select source_key from source_customers
+        union
+        select payload ->> 'client_number' from rows
+    ) as wanted
+    cross join mapping m
+    join staging.customers a
+        on a.connection = m.connection and a.source_key = wanted.source_key and a.deleted_at is null
+    cross join unnest(array['email', 'sms']) as channel
+    cross join lateral jsonb_array_elements(
+        canonical.as_list(
+            a.payload
+            -> case channel when 'email' then 'newsletterEmailApprovalsData' else 'newsletterSmsApprovalsData' end
+        )
+    ) as approval
+    where m.settings -> 'shops' @> to_jsonb(canonical.as_number(approval ->> 'shopId'))
+    group by a.source_key, channel
 ),
 said as (
     select
@@ -88,41 +129,39 @@ said as (
         r.source_key,
         r.channel,
         case
-            when p.agreed then 'opt_in'
+            when own.agreed then 'opt_in'
+            when p.agreed then 'outvoted'
             -- A refusal without a date is what the shop says of everybody who was never asked.
-            when p.refused and p.refused_at is not null then 'opt_out'
+            when own.refused_at is not null then 'opt_out'
         end as state,
-        case when p.agreed then p.agreed_at else p.refused_at end as stated_at,
+        case
+            when own.agreed then own.agreed_at
+            when p.agreed then p.agreed_at
+            else own.refused_at
+        end as stated_at,
+        c.agreed_at as claimed_at,
+        p.refused_at is not null as has_refused,
         'subscriber:' || r.source_key as own_key,
         'account:' || coalesce(r.payload ->> 'client_number', '') as other_key
     from rows r
     left join by_person p using (person)
+    left join by_row own on own.source_key = r.source_key
+    left join claims c on c.source_key = r.payload ->> 'client_number' and c.channel = r.channel
     union all
     select
         'account',
         s.source_key,
         channel,
-        case when max(a.agreed_at) is not null then 'opt_in' end,
-        max(a.agreed_at),
+        case when c.agreed_at is not null then 'opt_in' end,
+        c.agreed_at,
+        null,
+        false,
         'account:' || s.source_key,
         null
     from source_customers s
     cross join mapping m
     cross join unnest(array['email', 'sms']) as channel
-    left join lateral (
-        select
-            canonical.as_local_time(
-                canonical.as_text(coalesce(approval ->> 'newsletterEmailApprovalDate', approval ->> 'newsletterSmsApprovalDate')),
-                m.settings ->> 'time_zone'
-            ) as agreed_at
-        from jsonb_array_elements(
-            canonical.as_list(
-                s.payload
-            -> case channel when 'email' then 'newsletterEmailApprovalsData' else 'newsletterSmsApprovalsData' end
-            )
-        ) as approval
-        where m.settings -> 'shops' @> to_jsonb(canonical.as_number(approval ->> 'shopId'))
-    ) as a on true
+    left join claims c using (source_key, channel)
     where not exists (
         -- Key by key, by the index: a condition on a list of keys was met by reading all subscribers for each account.
         select
@@ -137,7 +176,6 @@ said as (
             and known.source_key = wanted.source_key
             and known.deleted_at is null
     )
-    group by s.source_key, channel
 ),
 known as (
     select
@@ -155,13 +193,29 @@ select
     source_key,
     channel,
     coalesce(state, 'opt_out'),
-    case
-        -- Withdrawn without a date that could tell when: the day it was first seen stays.
-        when state is null then null
-        when state = 'opt_out' and own_state = 'unknown' and other_state = 'opt_in' and stated_at <= other_at then now()
-        else stated_at
-    end
+    -- Withdrawn without a date that could tell when: the day it was first seen stays.
+    case when state is not null then greatest(stated_at, claimed_at, case when other_state = 'opt_in' then other_at end) end
 from known
-where state is not null or own_state in ('opt_in', 'opt_out') or (own_state = 'unknown' and other_state = 'opt_in');
+where
+    state is not null
+    or own_state in ('opt_in', 'opt_out')
+    or (own_state = 'unknown' and (other_state = 'opt_in' or claimed_at is not null) and not has_refused);
+
+-- What the refusal of one shop meant as long as another shop's consent was not known it does not mean any more.
+delete from canonical.consent_statements said
+using mapped_consents outvoted
+cross join mapping m
+join canonical.contact_sources holder
+    on holder.connection = m.connection and holder.source_key = 'subscriber:' || outvoted.source_key
+where
+    outvoted.state = 'outvoted'
+    and said.contact_id = holder.contact_id
+    and said.channel = outvoted.channel
+    and said.connection = holder.connection
+    and said.source_key = holder.source_key
+    and said.state = 'opt_out'
+    and said.stated_at >= outvoted.stated_at;
+
+delete from mapped_consents where state = 'outvoted';
 
 analyze mapped_consents;
