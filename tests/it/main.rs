@@ -23,6 +23,7 @@ mod extract_woocommerce;
 mod http;
 mod http_environment;
 mod idosell_esputnik;
+mod idosell_failing_calls;
 mod idosell_salesmanago;
 mod leases;
 mod load;
