@@ -66,7 +66,7 @@ impl WalkKeys {
         unsigned(&row, 0)
     }
 
-    /// How many of these keys staging has held, as they are, since before the run `run_id`.
+    /// How many of these keys staging holds as it has since before the run `run_id`.
     ///
     /// # Errors
     /// Those of Postgres.

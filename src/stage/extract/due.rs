@@ -124,7 +124,7 @@ pub struct WalkState {
     /// Of the page in hand: how many records have landed.
     #[serde(default)]
     pub page_records: u64,
-    /// Of those: how many were not known as they are before this walk began.
+    /// Of those: how many were not known before this walk began.
     #[serde(default)]
     pub page_fresh: u64,
     /// How many records the list has by the platform's latest word, where it gives one.

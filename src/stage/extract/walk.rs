@@ -301,14 +301,15 @@ impl StreamWalker<'_> {
             for record in &batch.records {
                 after.note_change(record.updated_at, now);
             }
-            let keys = (after.walk == Walk::NewestUntilKnown).then(|| batch.distinct_keys());
-            if !failpoint::is_planted(Bug::CursorBeforePage) {
-                counts.landed += self.reading.landing.land(&tx, batch).await?;
-            }
-            if let Some(keys) = keys {
+            if after.walk == Walk::NewestUntilKnown {
+                // Before it lands: what has only changed was there before, and ends the walk as well as what has not.
+                let keys = batch.distinct_keys();
                 let known = self.reading.keys.known_before(&tx, &keys, after.started_run).await?;
                 after.page_records += keys.len() as u64;
                 after.page_fresh += (keys.len() as u64).saturating_sub(known);
+            }
+            if !failpoint::is_planted(Bug::CursorBeforePage) {
+                counts.landed += self.reading.landing.land(&tx, batch).await?;
             }
         }
         failpoint::reach(Point::ExtractPageLandedBeforeCursor)?;
