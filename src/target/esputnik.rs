@@ -14,6 +14,7 @@
 
 mod calls;
 mod contacts;
+mod each;
 mod fields;
 mod orders;
 mod read_back;
@@ -23,6 +24,7 @@ mod settings;
 pub use self::settings::Settings;
 
 use self::calls::all;
+use self::each::each;
 use self::recent::Recent;
 use self::settings::EventVersion;
 use super::address::base_url;
@@ -190,15 +192,9 @@ impl Target for ESputnik {
             (UNSUBSCRIBE, items) => self.unsubscribed("v1/emails/unsubscribed/add", items).await,
             (RESUBSCRIBE, items) => self.unsubscribed("v1/emails/unsubscribed/delete", items).await,
             (IMPORT, items) => self.import(items).await,
-            (SUBSCRIBE, items) => {
-                let mut outcomes = Vec::with_capacity(items.len());
-                for item in items {
-                    outcomes.push(self.subscribe(item).await?);
-                }
-                Ok(BatchOutcome { outcomes, reference: None })
-            }
+            (SUBSCRIBE, items) => each(items, |item| self.subscribe(item)).await,
             (ADD_ORDERS, items) => self.add_orders(items).await,
-            (SEND_EVENTS, items) => self.send_events(items).await,
+            (SEND_EVENTS, items) => each(items, |item| self.send_event(item)).await,
             (ADD_PAST_EVENTS, items) => self.add_past_events(items).await,
             (other, _) => Err(orders::unknown_operation(other)),
         }

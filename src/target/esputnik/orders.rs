@@ -6,10 +6,7 @@ use super::{ESputnik, EVENTS, PAST_EVENTS};
 use crate::http::{Call, Idempotency};
 use crate::target::{BatchOutcome, Item, Outcome};
 use crate::{Error, Kind, Result};
-use futures::StreamExt;
-use futures::stream;
 use serde_json::Value;
-use std::collections::HashMap;
 use uuid::Uuid;
 
 const ORDERS: &str = "v1/orders";
@@ -56,39 +53,8 @@ impl ESputnik {
         }
     }
 
-    /// A call for each event, side by side; those of one contact one after the other.
-    pub(super) async fn send_events(&self, items: &[Item]) -> Result<BatchOutcome> {
-        let mut chains: HashMap<Uuid, Vec<usize>> = HashMap::new();
-        for (place, item) in items.iter().enumerate() {
-            chains.entry(item.contact_id).or_default().push(place);
-        }
-        let chains = chains.into_values().map(|places| async move {
-            let mut ends = Vec::with_capacity(places.len());
-            for place in places {
-                ends.push((place, self.send_event(&items[place]).await));
-            }
-            ends
-        });
-        let ends: Vec<_> = stream::iter(chains).buffer_unordered(items.len().max(1)).concat().await;
-        let mut outcomes = vec![Outcome::Later("not sent".to_owned()); items.len()];
-        let mut stopped = None;
-        for (place, end) in ends {
-            match end {
-                Ok(outcome) => outcomes[place] = outcome,
-                // Certainly not done; what the others did stands.
-                Err(error) => {
-                    outcomes[place] = Outcome::Later(error.detail().to_owned());
-                    stopped.get_or_insert(error);
-                }
-            }
-        }
-        match stopped {
-            Some(error) if outcomes.iter().all(|outcome| matches!(outcome, Outcome::Later(_))) => Err(error),
-            _ => Ok(BatchOutcome { outcomes, reference: None }),
-        }
-    }
-
-    async fn send_event(&self, item: &Item) -> Result<Outcome> {
+    /// One event.
+    pub(super) async fn send_event(&self, item: &Item) -> Result<Outcome> {
         let path = self.settings.event_version.path();
         let body = item.request.text();
         let mut call = self.client.post(path, Value::Null, Idempotency::Unsafe).text(body.to_owned());
