@@ -98,7 +98,8 @@ fn named(shop: &Shop) -> Option<String> {
     })
 }
 
-/// Whether the clocks agree: windows of time end a minute before the present.
+/// Whether the shop's clocks agree: windows of time end a minute before the present that its answers are dated by,
+/// whatever the clock of this machine says.
 async fn clocks(shop: &IdoSell) -> Option<Finding> {
     #[derive(Deserialize)]
     struct Answer {
@@ -113,11 +114,19 @@ async fn clocks(shop: &IdoSell) -> Option<Finding> {
         moment.ok_or_else(|| Error::new(Kind::Protocol, "the shop's time is no time"))
     }
     .await;
-    let apart = clock::wall().duration_since(theirs.ok()?).abs();
+    let theirs = theirs.ok()?;
+    let apart = shop.now().duration_since(theirs).abs();
     let ok = apart <= CLOCKS;
-    let advice = if ok { "" } else { "; set the clock of the machine that is wrong: changes may be found late" };
-    let detail = format!("the shop's differs by {} s{advice}", apart.as_secs());
-    Some(Finding { what: "the clocks agree".into(), ok, detail })
+    let detail = if ok {
+        let ours = clock::wall().duration_since(theirs).abs().as_secs();
+        format!("the shop's and this machine's differ by {ours} s; Wharf goes by the shop's")
+    } else {
+        let apart = apart.as_secs();
+        format!(
+            "the time that the shop tells and the date of its answers differ by {apart} s: changes may be found late; tell its support"
+        )
+    };
+    Some(Finding { what: "the shop's clocks agree".into(), ok, detail })
 }
 
 fn passed(what: &str, detail: String) -> Finding {
