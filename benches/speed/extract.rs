@@ -75,7 +75,7 @@ impl Shop<'_> {
             let (rate, memory) = self.wharf(world).await?;
             ours.push(rate);
             peak = peak.max(memory);
-            copies.push(self.copy(world).await?);
+            copies.push(self.rows / copy(world, "bigint", self.lines).await?);
             dlts.extend(self.peer(world, options, "dlt_merge.py").await?);
             scripts.extend(self.peer(world, options, "aiohttp_copy.py").await?);
         }
@@ -116,23 +116,23 @@ impl Shop<'_> {
         )
     }
 
-    /// Rows a second of `psql \copy`.
-    async fn copy(&self, world: &World) -> Result<f64> {
-        let database = world.database().await?;
-        let client = crate::world::connect(&database).await?;
-        client.batch_execute("create table landing (id bigint primary key, payload jsonb not null)").await?;
-        let mut command = Command::new("psql");
-        command.args(["-X", "-q", &database, "-c", &format!("\\copy landing from '{}'", self.lines.display())]);
-        let ran = program::run(command, &[0]).await?;
-        drop(client);
-        world.drop_database(&database).await?;
-        Ok(self.rows / ran.seconds)
-    }
-
     async fn peer(&self, world: &World, options: &Options, script: &str) -> Result<Option<f64>> {
         let database = world.database().await?;
         let answer = peers::run(options, script, &[&self.url, self.list, &database]).await?;
         world.drop_database(&database).await?;
         answer.map(|answer| Ok(self.rows / peers::seconds(&answer)?)).transpose()
     }
+}
+
+/// Seconds of `psql \copy` of lines of key, tab and JSON into a `jsonb` table with a primary key of that type.
+pub async fn copy(world: &World, key: &str, lines: &Path) -> Result<f64> {
+    let database = world.database().await?;
+    let client = crate::world::connect(&database).await?;
+    client.batch_execute(&format!("create table landing (id {key} primary key, payload jsonb not null)")).await?;
+    let mut command = Command::new("psql");
+    command.args(["-X", "-q", &database, "-c", &format!("\\copy landing from '{}'", lines.display())]);
+    let ran = program::run(command, &[0]).await?;
+    drop(client);
+    world.drop_database(&database).await?;
+    Ok(ran.seconds)
 }

@@ -3,10 +3,10 @@
 
 use crate::compare::{at_least, figure, median};
 use crate::server::Server;
-use crate::shop::Shop;
+use crate::shop::{SALESMANAGO, Shop};
 use crate::world::World;
-use crate::{Options, peers};
-use anyhow::{Context, Result, ensure};
+use crate::{Options, allowance, peers};
+use anyhow::{Context, Result};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -176,7 +176,8 @@ pub async fn measure_pacing(world: &World, options: &Options) -> Result<()> {
         let mut shops = Vec::new();
         for process in 0..processes {
             // Different people, or the second load would find everybody there.
-            let mut shop = Shop::start_with(world, options, 100, customers / processes, &more, process + 1).await?;
+            let seed = (process + 1, SALESMANAGO);
+            let mut shop = Shop::start_with(world, options, 100, customers / processes, &more, seed).await?;
             world.drop_database(&std::mem::replace(&mut shop.database, database.clone())).await?;
             shop.write(&format!("bench-{process}"), &format!("shop-{process}"), "  contact_batch: 10\n", &more)?;
             shop.wharf(&["--quiet", "extract", "{}"]).await?;
@@ -186,39 +187,10 @@ pub async fn measure_pacing(world: &World, options: &Options) -> Result<()> {
         let environment = [("SM_URL", url.as_str())];
         let loads = shops.iter().map(|shop| shop.wharf_with(&["--quiet", "load", "{}"], &environment));
         futures::future::try_join_all(loads).await?;
-        let times = times(&url).await?;
-        ensure!(times.len() > ALLOWED * 4, "{} calls are too few to say anything", times.len());
-        let seconds = times[times.len() - 1] - times[0];
-        let reached = (times.len() - 1) as f64 / seconds;
-        let most = (0..times.len())
-            .map(|first| times[first..].iter().take_while(|time| **time < times[first] + 1.0).count())
-            .max()
-            .unwrap_or_default();
-        at_least(
-            &format!("{processes} process(es), {} calls", times.len()),
-            "calls/s",
-            reached,
-            "allowed",
-            ALLOWED as f64,
-            0.97,
-        );
-        println!(
-            "most calls in any second: {most}, allowed {ALLOWED} {}",
-            if most <= ALLOWED { "reached" } else { "MISSED" }
-        );
+        let calls = allowance::calls(&url, "salesmanago", 0, "").await?;
+        allowance::compare(&format!("{processes} process(es)"), &calls, ALLOWED)?;
         drop(shops);
         world.drop_database(&database).await?;
     }
     Ok(())
-}
-
-/// When the sandbox received its calls, in seconds, in order.
-async fn times(url: &str) -> Result<Vec<f64>> {
-    let log = format!("{url}/_sandbox/requests?platform=salesmanago&limit=20000");
-    let log: Value = reqwest::Client::new().get(log).send().await?.json().await?;
-    let calls = log["calls"].as_array().context("the sandbox keeps no calls")?;
-    let mut times: Vec<f64> =
-        calls.iter().filter_map(|call| call["at_micros"].as_f64()).map(|micros| micros / 1e6).collect();
-    times.sort_by(f64::total_cmp);
-    Ok(times)
 }

@@ -8,12 +8,16 @@
 //! durable as the private one always is. What stands for shops and accounts is served from this process (`pages`) or by
 //! `wharf sandbox`.
 
+mod allowance;
 mod archive;
 mod compare;
 mod diff;
+mod esputnik;
 mod extract;
+mod idosell;
 mod load;
 mod pages;
+mod panel;
 mod peers;
 mod program;
 mod server;
@@ -29,7 +33,7 @@ use world::World;
 const USAGE: &str = "\
 cargo bench --bench speed -- [PART…] [--scale N] [--rounds N] [--peers VENV] [--wharf PROGRAM] [--keep]
 
-Parts: extract transform diff load pacing archive whole   (all but whole, if none is named)
+Parts: extract idosell transform diff load pacing esputnik archive whole   (all but whole, if none is named)
 --scale   the share of the full sizes, in percent [100]: 100,000 orders, 200,000 customers, 1,000,000 contacts
 --rounds  how often each side is measured; the median counts [3]
 --peers   the virtual environment that benches/peers/install made; without one, peers are left out and said so
@@ -58,7 +62,7 @@ impl Options {
     }
 }
 
-const PARTS: [&str; 7] = ["extract", "transform", "diff", "load", "pacing", "archive", "whole"];
+const PARTS: [&str; 9] = ["extract", "idosell", "transform", "diff", "load", "pacing", "esputnik", "archive", "whole"];
 
 fn options() -> Result<Options> {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
@@ -107,10 +111,12 @@ async fn main() -> Result<()> {
         println!("\n## {part}\n");
         match part.as_str() {
             "extract" => extract::measure(&world, &options).await?,
+            "idosell" => idosell::measure(&world, &options).await?,
             "transform" => transform::measure(&world, &options).await?,
             "diff" => diff::measure(&world, &options).await?,
             "load" => load::measure(&world, &options).await?,
             "pacing" => load::measure_pacing(&world, &options).await?,
+            "esputnik" => esputnik::measure(&world, &options).await?,
             "archive" => archive::measure(&world, &options).await?,
             _ => whole::measure(&world, &options).await?,
         }

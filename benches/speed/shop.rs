@@ -8,9 +8,26 @@ use anyhow::Result;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
+/// Where a shop's data goes.
+#[derive(Clone, Copy)]
+pub struct Account {
+    /// The sandbox's arguments.
+    pub sandbox: &'static [&'static str],
+    /// The lines of the pipeline file.
+    pub lines: &'static str,
+}
+
+/// A SALESmanago account.
+pub const SALESMANAGO: Account = Account {
+    sandbox: &["salesmanago"],
+    lines: "target:\n  account: account\n  platform: salesmanago\n  base_url: ${SM_URL}\n  client_id: ${SM_CLIENT_ID}\n  \
+            api_key: ${SM_API_KEY}\n  api_secret: ${SM_API_SECRET}\n  owner: ${SM_OWNER}\n",
+};
+
 /// Shop, account, pipeline file and database.
 pub struct Shop<'a> {
     world: &'a World,
+    account: Account,
     /// What is served.
     pub sandbox: Server,
     /// The database.
@@ -22,24 +39,26 @@ pub struct Shop<'a> {
 impl<'a> Shop<'a> {
     /// A shop of some size, and an empty account. `more` are further lines of the pipeline file.
     pub async fn start(world: &'a World, options: &Options, orders: u64, customers: u64, more: &str) -> Result<Self> {
-        Self::start_with(world, options, orders, customers, more, 1).await
+        Self::start_with(world, options, orders, customers, more, (1, SALESMANAGO)).await
     }
 
-    /// The same with the people of another seed.
+    /// The same with the people of another seed, and another account.
     pub async fn start_with(
         world: &'a World,
         options: &Options,
         orders: u64,
         customers: u64,
         more: &str,
-        seed: u64,
+        (seed, account): (u64, Account),
     ) -> Result<Self> {
         let (orders, customers, seed) = (orders.to_string(), customers.to_string(), seed.to_string());
-        let size = ["--orders", &orders, "--customers", &customers, "--seed", &seed];
-        let sandbox = Server::start(&options.wharf, &size).await?;
+        let mut arguments = vec!["woocommerce"];
+        arguments.extend(account.sandbox);
+        arguments.extend(["--orders", &orders, "--customers", &customers, "--seed", &seed]);
+        let sandbox = Server::start(&options.wharf, &arguments).await?;
         let database = world.database().await?;
         let file = world.folder().join(format!("{}.yaml", database.rsplit('/').next().unwrap_or("bench")));
-        let shop = Self { world, sandbox, database, file };
+        let shop = Self { world, account, sandbox, database, file };
         shop.write("bench", "shop", "", more)?;
         shop.wharf(&["status"]).await?;
         Ok(shop)
@@ -53,9 +72,8 @@ impl<'a> Shop<'a> {
                 "name: {name}\nsources:\n  - connection: {connection}\n    platform: woocommerce\n    \
                  base_url: ${{WOO_URL}}\n    auth: query\n    consumer_key: ${{WOO_KEY}}\n    \
                  consumer_secret: ${{WOO_SECRET}}\n    consent_meta_keys: [{{key: marketing_consent}}]\n\
-                 target:\n  account: account\n  platform: salesmanago\n  base_url: ${{SM_URL}}\n  \
-                 client_id: ${{SM_CLIENT_ID}}\n  api_key: ${{SM_API_KEY}}\n  api_secret: ${{SM_API_SECRET}}\n  \
-                 owner: ${{SM_OWNER}}\n{of_target}{more}"
+                 {}{of_target}{more}",
+                self.account.lines
             ),
         )?;
         Ok(())
@@ -87,6 +105,12 @@ impl<'a> Shop<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Puts the shop's clock an hour forward: runs that follow one another at once would read what the last ones read again,
+    /// because each looks back for some minutes.
+    pub async fn wait_an_hour(&self) -> Result<()> {
+        self.ask(&json!({ "advance_seconds": 3600 })).await.map(drop)
     }
 
     async fn ask(&self, change: &Value) -> Result<Value> {

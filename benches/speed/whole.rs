@@ -1,5 +1,5 @@
-//! A whole first run, stage by stage, with its peak of memory at full size and at a tenth; then runs with 1 % changed, as
-//! they follow one another on a day: the archive takes its snapshot in the first and in an archive of its own at the end.
+//! A whole first run, stage by stage, with its peak of memory at full size and at a tenth; then runs with 1 % changed, an
+//! hour apart by the shop's clock: the archive takes its snapshot in the first and in an archive of its own at the end.
 
 use crate::Options;
 use crate::compare::{at_most, figure};
@@ -22,6 +22,7 @@ pub async fn measure(world: &World, options: &Options) -> Result<()> {
 
     let mut last = f64::NAN;
     for run in 2..=RUNS {
+        large.shop.wait_an_hour().await?;
         large.shop.change(0.01, run, false).await?;
         let ran = large.shop.wharf(&["--quiet", "run", "{}"]).await?;
         last = ran.seconds;
