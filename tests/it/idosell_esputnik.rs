@@ -6,12 +6,12 @@ use crate::support::openapi::Specification;
 use crate::support::openapi::proxy::Proxy;
 use crate::support::panel::Panel;
 use crate::support::person;
+use crate::support::program::program;
 use crate::support::world::{Ran, ended};
 use crate::support::{TestDatabase, database};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::process::Stdio;
 use tempfile::TempDir;
 use tokio::process::Command;
 use wharf::sandbox::esputnik::account::By;
@@ -94,17 +94,7 @@ impl Way {
     }
 
     fn wharf(&self, words: &[&str], failpoints: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_wharf"));
-        command
-            .current_dir(self.folder.path())
-            .args(words)
-            .env("DATABASE_URL", &self.test.url)
-            .env("WHARF_FAILPOINTS", failpoints)
-            .env_remove("WHARF_LOG")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
+        let mut command = program(self.folder.path(), words, &self.test.url, failpoints);
         for (platform, _) in self.panel.sandbox.platforms() {
             let proxy = if platform.name() == "esputnik" { &self.crm } else { &self.shop };
             command.env(platform.url_variable(), platform.base_url(&proxy.origin)).envs(platform.credentials());

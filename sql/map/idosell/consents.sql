@@ -76,23 +76,20 @@ answers as (
     ) as said (key, shop)
     where m.settings -> 'shops' @> to_jsonb(coalesce(canonical.as_number(shop ->> 'shop_id'), canonical.as_number(key)))
 ),
-by_person as (
+by_row as (
     select
+        source_key,
         person,
         bool_or(approval = 'y') as agreed,
         max(said_at) filter (where approval = 'y') as agreed_at,
         max(said_at) filter (where approval = 'n') as refused_at
     from answers
-    group by person
+    group by source_key, person
 ),
-by_row as (
-    select
-        source_key,
-        bool_or(approval = 'y') as agreed,
-        max(said_at) filter (where approval = 'y') as agreed_at,
-        max(said_at) filter (where approval = 'n') as refused_at
-    from answers
-    group by source_key
+by_person as (
+    select person, bool_or(agreed) as agreed, max(agreed_at) as agreed_at, max(refused_at) as refused_at
+    from by_row
+    group by person
 ),
 claims as (
     -- What accounts' own records say.

@@ -16,6 +16,7 @@ pub mod panel;
 pub mod person;
 pub mod pipeline;
 pub mod postgres;
+pub mod program;
 pub mod s3;
 pub mod shop;
 pub mod staged;

@@ -3,11 +3,11 @@
 
 use super::crm::Crm;
 use super::home::Home;
+use super::program::program;
 use super::{TestDatabase, database};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::process::Command;
@@ -236,18 +236,7 @@ impl World {
 
     /// The program, with failpoints set.
     pub fn wharf(&self, arguments: &[&str], failpoints: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_wharf"));
-        command
-            .current_dir(self.folder.path())
-            .args(arguments)
-            .env("DATABASE_URL", &self.database_url)
-            .env("WHARF_FAILPOINTS", failpoints)
-            .env_remove("WHARF_LOG")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
-        command
+        program(self.folder.path(), arguments, &self.database_url, failpoints)
     }
 
     /// Its server, where it has one of its own.
