@@ -7,10 +7,11 @@ where (
         or (schemaname = 'delivery' and relname in ('pending', 'ledger'))
     )
     and (
-        -- Not by the time of the last analyze: a server that crashed has forgotten that, but not the statistics.
         not exists (
             select from pg_stats where pg_stats.schemaname = tables.schemaname and pg_stats.tablename = tables.relname
         )
-        or n_mod_since_analyze > 0.2 * n_live_tup
+        -- Not by the rows changed since the last analyze: a transform takes statistics before it commits, and its rows
+        -- are counted as changes after that. Nor by its time: a server that crashed has forgotten that.
+        or abs(n_live_tup - (select reltuples from pg_class where pg_class.oid = tables.relid)) > 0.2 * n_live_tup
     )
 order by 1

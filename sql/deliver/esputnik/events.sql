@@ -62,8 +62,14 @@ with settings as (
         20000 as most_bytes
 ),
 orders as materialized (
-    select orders.*
+    select
+        orders.*,
+        orders.placed_at < settings.placed_after
+        or orders.placed_at >= settings.placed_before
+        or (orders.placed_at is null and coalesce(settings.placed_after, settings.placed_before) is not null)
+        as is_left_out
     from pg_temp.deliver_candidates as candidate
+    cross join settings
     join canonical.orders on orders.order_id = candidate.key
 ),
 sent as materialized (
@@ -182,6 +188,58 @@ sums as materialized (
     from priced
     cross join settings
 ),
+wanted as materialized (
+    -- Of an order that is left out, waits or is refused whatever is in it, nothing more is worked out.
+    select
+        sums.order_id,
+        sums.contact_id
+    from sums
+    cross join settings
+    left join contacts on contacts.contact_id = sums.contact_id
+    where sums.status is not null
+        and (sums.status <> 'ABANDONED_SHOPPING_CART' or settings.sends_carts)
+        and (
+            (
+                contacts.state = 'ready'
+                and is_left_out is not true
+                and (contacts.consent = 'opt_in' or not settings.needs_consent)
+                and factor is not null
+            )
+            or exists (select from sent where sent.order_id = sums.order_id)
+            or exists (select from pg_temp.deliver_steps as step where step.key = sums.order_id)
+        )
+),
+items as materialized (
+    select item.*
+    from wanted
+    cross join lateral (
+        -- One look-up for each order: joined by both columns, a handful of lines would be expected of all of them.
+        select *
+        from canonical.order_items
+        where order_items.contact_id = wanted.contact_id and order_items.order_id = wanted.order_id
+        offset 0
+    ) as item
+),
+goods as materialized (
+    select
+        good.connection,
+        good.product_key,
+        nullif(btrim(products.url), '') as url,
+        nullif(btrim(products.image_url), '') as image_url,
+        category.path as category
+    from (select distinct connection, product_key from items where product_key is not null) as good
+    left join canonical.products on products.connection = good.connection and products.source_key = good.product_key
+    left join lateral (
+        select array_to_string(categories.path, '/') as path
+        from canonical.product_categories
+        join canonical.categories
+            on categories.connection = product_categories.connection
+            and categories.source_key = product_categories.category_key
+        where product_categories.connection = good.connection and product_categories.product_key = good.product_key
+        order by categories.depth desc, categories.path
+        limit 1
+    ) as category on true
+),
 lines as materialized (
     select
         item.order_id,
@@ -197,28 +255,13 @@ lines as materialized (
         ) as id,
         nullif(btrim(item.name), '') as name,
         item.quantity,
-        coalesce(nullif(btrim(item.url), ''), product.url, settings.item_url) as url,
-        coalesce(nullif(btrim(item.image_url), ''), product.image_url, settings.item_image_url) as image_url,
-        category.path as category,
+        coalesce(nullif(btrim(item.url), ''), goods.url, settings.item_url) as url,
+        coalesce(nullif(btrim(item.image_url), ''), goods.image_url, settings.item_image_url) as image_url,
+        goods.category,
         greatest(coalesce(item.line_total, item.unit_price * item.quantity, 0), 0) as weight
-    from sums
+    from items as item
     cross join settings
-    join canonical.order_items as item on item.contact_id = sums.contact_id and item.order_id = sums.order_id
-    left join lateral (
-        select nullif(btrim(products.url), '') as url, nullif(btrim(products.image_url), '') as image_url
-        from canonical.products
-        where products.connection = item.connection and products.source_key = item.product_key
-    ) as product on true
-    left join lateral (
-        select array_to_string(categories.path, '/') as path
-        from canonical.product_categories
-        join canonical.categories
-            on categories.connection = product_categories.connection
-            and categories.source_key = product_categories.category_key
-        where product_categories.connection = item.connection and product_categories.product_key = item.product_key
-        order by categories.depth desc, categories.path
-        limit 1
-    ) as category on true
+    left join goods on goods.connection = item.connection and goods.product_key = item.product_key
 ),
 weighed as (
     select
@@ -632,9 +675,7 @@ coded as materialized (
             when not needs_order and not needs_event then 'same sent'
             when order_base is null
                 and event_base is null
-                and (placed_at < placed_after or placed_at >= placed_before or (
-                    placed_at is null and coalesce(placed_after, placed_before) is not null
-                ))
+                and is_left_out
                 then 'skip placed'
             when order_base is null and event_base is null and needs_consent and consent is distinct from 'opt_in'
                 then 'skip consent'

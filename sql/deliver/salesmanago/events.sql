@@ -112,6 +112,31 @@ called_for as materialized (
     left join contacts on contacts.contact_id = orders.contact_id
     left join sent on sent.order_id = orders.order_id
 ),
+coded as materialized (
+    select
+        called_for.*,
+        case
+            when status is null then 'hold unmapped-status'
+            when object is null and status = 'IN_PROGRESS' then 'skip not-paid'
+            when object is null then 'skip no-event'
+            when is_open then 'hold outcome-unknown'
+            when object = 'purchase' and purchase_state is not null then 'same sent'
+            when object <> 'purchase' and is_undone then 'same sent'
+            when object <> 'purchase' and purchase_state is null then 'skip never-purchased'
+            when object = 'purchase' and placed_after is not null and (placed_at is null or placed_at < placed_after)
+                then 'skip placed'
+            when object = 'purchase' and placed_before is not null and (placed_at is null or placed_at >= placed_before)
+                then 'skip placed'
+            when object = 'purchase' and needs_consent and email_consent is distinct from 'opt_in' then 'skip consent'
+            when contact_state = 'skip' then 'skip contact-skipped'
+            when contact_state = 'reject' then 'reject contact-rejected'
+            when contact_state = 'held' then 'hold contact-held'
+            when contact_state is distinct from 'ready' then 'wait contact-pending'
+            else 'send'
+        end as first_verdict
+    from called_for
+    cross join settings
+),
 lines as materialized (
     select
         item.order_id,
@@ -132,11 +157,10 @@ lines as materialized (
         coalesce(trim_scale(item.quantity)::text, '') as quantity,
         coalesce(item.product_key, '') as product_key,
         coalesce(item.variation_key, '') as variation_key
-    from called_for
+    from coded
     cross join settings
-    join canonical.order_items as item
-        on item.contact_id = called_for.contact_id and item.order_id = called_for.order_id
-    where called_for.object is not null
+    join canonical.order_items as item on item.contact_id = coded.contact_id and item.order_id = coded.order_id
+    where coded.first_verdict = 'send'
 ),
 baskets as (
     select
@@ -154,7 +178,7 @@ baskets as (
 ),
 judged as materialized (
     select
-        called_for.*,
+        coded.*,
         delivery.cut_list(baskets.ids, ',', 512) as products,
         delivery.cut_list(baskets.names[1:fit], ',', 255) as names,
         delivery.cut_list(baskets.quantities[1:fit], '/', 255) as quantities,
@@ -168,39 +192,23 @@ judged as materialized (
             when object = 'return' then coalesce(canonical.as_number(extra ->> 'refunded'), total)
             else total
         end as value
-    from called_for
-    left join baskets on baskets.order_id = called_for.order_id
+    from coded
+    left join baskets on baskets.order_id = coded.order_id
 ),
-coded as materialized (
+weighed as materialized (
     select
         judged.*,
         case
-            when status is null then 'hold unmapped-status'
-            when object is null and status = 'IN_PROGRESS' then 'skip not-paid'
-            when object is null then 'skip no-event'
-            when is_open then 'hold outcome-unknown'
-            when object = 'purchase' and purchase_state is not null then 'same sent'
-            when object <> 'purchase' and is_undone then 'same sent'
-            when object <> 'purchase' and purchase_state is null then 'skip never-purchased'
-            when object = 'purchase' and placed_after is not null and (placed_at is null or placed_at < placed_after)
-                then 'skip placed'
-            when object = 'purchase' and placed_before is not null and (placed_at is null or placed_at >= placed_before)
-                then 'skip placed'
-            when object = 'purchase' and needs_consent and email_consent is distinct from 'opt_in' then 'skip consent'
-            when contact_state = 'skip' then 'skip contact-skipped'
-            when contact_state = 'reject' then 'reject contact-rejected'
-            when contact_state = 'held' then 'hold contact-held'
-            when contact_state is distinct from 'ready' then 'wait contact-pending'
+            when first_verdict <> 'send' then first_verdict
             when products is null and coalesce(value, 0) = 0 then 'reject empty-order'
             when happened_at is null then 'reject no-date'
             else 'send'
         end as verdict_and_code
     from judged
-    cross join settings
 ),
 details as materialized (
     select
-        coded.*,
+        weighed.*,
         -- What is null or empty says nothing and is left out.
         case
             when verdict_and_code = 'send' then jsonb_strip_nulls(jsonb_build_object(
@@ -230,7 +238,7 @@ details as materialized (
                 'detail16', nullif(delivery.cut_bytes(utm ->> 'term', 255), '')
             ))
         end as request
-    from coded
+    from weighed
     cross join settings
 )
 select
