@@ -4,7 +4,7 @@ use super::auth::Auth;
 use super::budget::Budget;
 use super::failure::{Answer, Failure, Fate, Idempotency};
 use super::options::ClientOptions;
-use super::pace::{Denied, Pacer};
+use super::pace::{Denied, Pacer, Passage};
 use super::query::Query;
 use super::response::Response;
 use super::retry::{self, Repeat};
@@ -121,7 +121,7 @@ impl Client {
     }
 
     /// Waits for the turn of a call.
-    async fn turn(&self, spec: &Spec) -> Result<(), Denied> {
+    async fn turn(&self, spec: &Spec) -> Result<Passage, Denied> {
         let longest = self.0.options.retry.longest_wait;
         match spec.class {
             None => self.0.pacer.ready(longest).await,
@@ -264,14 +264,17 @@ impl Client {
 
     /// One request and the headers of its answer.
     async fn exchange(&self, spec: &Spec, url: &Url) -> Result<reqwest::Response, Failure> {
+        let mut passage = Passage::default();
         if !failpoint::is_planted(Bug::IgnoreLimit) {
-            self.turn(spec).await.map_err(|denied| denied_turn(spec, denied))?;
+            passage = self.turn(spec).await.map_err(|denied| denied_turn(spec, denied))?;
         }
         // Signed after waiting: a signature's time must be the time of sending.
         let request = spec.request(url).map_err(Failure::before_sending)?;
         self.0.calls.fetch_add(1, Ordering::Relaxed);
         let patience = self.0.options.timeouts.answer;
-        match tokio::time::timeout(patience, self.0.http.execute(request)).await {
+        let answer = tokio::time::timeout(patience, self.0.http.execute(request)).await;
+        drop(passage);
+        match answer {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(unreachable(spec, error)),
             Err(_) => {

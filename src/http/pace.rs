@@ -9,11 +9,17 @@
 //! Who is alone with an account holds the turns of more than a whole stretch ahead and may then be late by [`MAKE_UP`]: all
 //! calls that can fall into one stretch with a late one are its own, so its log of calls decides. A machine that stalls for
 //! a moment so makes up for it, and the limit holds.
+//!
+//! A call counts from when it arrives, which nobody here can see: some time between when it went and its answer. So it counts
+//! from its answer, where that takes no longer than the slack. Where answers usually take longer, the slack has to do for
+//! how unequal the ways are; an answer out of the ordinary, or none yet, makes the call count for that much longer: a
+//! machine that stalls delays calls that had gone already, and those behind them would come too close.
 
 use super::budget::{Block, Budget, Grant, OwnBudget};
 use crate::Result;
 use crate::config::pipeline::Rate;
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -26,6 +32,10 @@ const PADDED_BLOCK: Duration = Duration::from_secs(2);
 const AHEAD: Duration = Duration::from_millis(120);
 /// How late a call may be where this process knows of all others.
 const MAKE_UP: Duration = Duration::from_millis(250);
+/// Two calls may be so unequally long on their way, however soon answers come.
+const LEAST_UNEQUAL: Duration = Duration::from_millis(3);
+/// How often a call is looked at again that has no answer yet.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
 /// Longer stretches than this are not held ahead: there a call may be late by far more than a machine stalls.
 const LONGEST_STRETCH: Duration = Duration::from_secs(2);
 
@@ -46,6 +56,8 @@ pub(super) struct Pacer {
     state: Mutex<State>,
     /// One question to the keeper at a time.
     asking: tokio::sync::Mutex<()>,
+    /// How many calls wait for its answer.
+    waiting: AtomicU32,
     began: Instant,
 }
 
@@ -69,6 +81,7 @@ impl Pacer {
             budget: RwLock::new(Arc::new(OwnBudget::new(rate))),
             state: Mutex::new(State { hand: Hand::default(), quiet_until: None, free_until: None }),
             asking: tokio::sync::Mutex::new(()),
+            waiting: AtomicU32::new(0),
             began: Instant::now(),
         })
     }
@@ -82,34 +95,27 @@ impl Pacer {
     }
 
     /// Waits until the next call may be made, unless that is more than `longest` away because of quiet or a spent quota.
-    pub(super) async fn ready(self: &Arc<Self>, longest: Duration) -> Result<(), Denied> {
+    pub(super) async fn ready(self: &Arc<Self>, longest: Duration) -> Result<Passage, Denied> {
         loop {
             match self.next() {
-                Next::Go => return Ok(()),
+                Next::Go => return Ok(Passage::default()),
                 Next::Turn(turn) => {
                     tokio::time::sleep_until(self.began + turn.from).await;
                     self.ask_ahead();
-                    if self.go(turn).await {
-                        return Ok(());
+                    if let Some(number) = self.go(turn).await {
+                        return Ok(Passage::default().by(self, number));
                     }
                 }
                 Next::Wait(wait) if wait > longest => return Err(Denied::Quiet(wait)),
                 Next::Wait(wait) => tokio::time::sleep(wait).await,
-                Next::Ask => {
-                    let asking = self.asking.lock().await;
-                    // Somebody else may have got an answer meanwhile.
-                    if matches!(self.peek(), Next::Ask) {
-                        self.ask(longest).await?;
-                    }
-                    drop(asking);
-                }
+                Next::Ask => self.ask_in_turn(longest).await?,
             }
         }
     }
 
     /// Waits until the next call may be made both by this pacer, which keeps the narrower limit, and by `other`. A call goes
     /// at the moment at which both let it, or calls would gather behind one of the two.
-    pub(super) async fn ready_with(self: &Arc<Self>, other: &Arc<Self>, longest: Duration) -> Result<(), Denied> {
+    pub(super) async fn ready_with(self: &Arc<Self>, other: &Arc<Self>, longest: Duration) -> Result<Passage, Denied> {
         loop {
             let turn = match self.next() {
                 Next::Go => return other.ready(longest).await,
@@ -120,22 +126,24 @@ impl Pacer {
                     continue;
                 }
                 Next::Ask => {
-                    let asking = self.asking.lock().await;
-                    if matches!(self.peek(), Next::Ask) {
-                        self.ask(longest).await?;
-                    }
-                    drop(asking);
+                    self.ask_in_turn(longest).await?;
                     continue;
                 }
             };
             tokio::time::sleep_until(self.began + turn.from).await;
             self.ask_ahead();
             loop {
-                other.ready(longest).await?;
+                let passage = other.ready(longest).await?;
                 match self.may(turn) {
-                    May::Go => return Ok(()),
-                    May::Wait(until) => tokio::time::sleep_until(self.began + until).await,
-                    May::Not => break,
+                    May::Go(number) => return Ok(passage.by(self, number)),
+                    May::Wait(until) => {
+                        passage.unused();
+                        tokio::time::sleep_until(self.began + until).await;
+                    }
+                    May::Not => {
+                        passage.unused();
+                        break;
+                    }
                 }
             }
         }
@@ -176,13 +184,13 @@ impl Pacer {
         }
     }
 
-    /// Uses a turn that has come; false if it is too late for it.
-    async fn go(&self, turn: Turn) -> bool {
+    /// Uses a turn that has come; the call's number, or none if it is too late for it.
+    async fn go(&self, turn: Turn) -> Option<u64> {
         loop {
             match self.may(turn) {
-                May::Go => return true,
+                May::Go(number) => return Some(number),
                 May::Wait(until) => tokio::time::sleep_until(self.began + until).await,
-                May::Not => return false,
+                May::Not => return None,
             }
         }
     }
@@ -213,9 +221,18 @@ impl Pacer {
         turn(&mut state.hand, now - self.began).map_or(Next::Ask, Next::Turn)
     }
 
+    /// Asks for turns because there are none in hand.
+    async fn ask_in_turn(&self, longest: Duration) -> Result<(), Denied> {
+        let _waits = Waits::new(&self.waiting);
+        let _asking = self.asking.lock().await;
+        // Somebody else may have got an answer meanwhile.
+        if matches!(self.peek(), Next::Ask) { self.ask(longest).await } else { Ok(()) }
+    }
+
     async fn ask(&self, longest: Duration) -> Result<(), Denied> {
-        let (wanted, pad) = self.state().hand.wanted();
         let asked = self.began.elapsed();
+        let waiting = self.waiting.load(Ordering::Relaxed);
+        let (wanted, pad) = self.state().hand.wanted(asked, waiting);
         let grant = self.budget().reserve(wanted, pad).await.map_err(Denied::Keeper)?;
         let answered = self.began.elapsed();
         match grant {
@@ -257,6 +274,50 @@ impl Pacer {
     }
 }
 
+/// Somebody waits as long as this lives.
+struct Waits<'w>(&'w AtomicU32);
+
+impl<'w> Waits<'w> {
+    fn new(waiting: &'w AtomicU32) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self(waiting)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A call that has been let through. Dropped when the call has been answered, or has failed.
+#[derive(Default)]
+#[must_use = "a call counts for longer while nobody says that it has been answered"]
+pub(super) struct Passage(Vec<(Arc<Pacer>, u64)>);
+
+impl Passage {
+    fn by(mut self, pacer: &Arc<Pacer>, number: u64) -> Self {
+        self.0.push((Arc::clone(pacer), number));
+        self
+    }
+
+    /// There will be no call.
+    fn unused(mut self) {
+        for (pacer, number) in self.0.drain(..) {
+            pacer.state().hand.unused(number);
+        }
+    }
+}
+
+impl Drop for Passage {
+    fn drop(&mut self) {
+        for (pacer, number) in &self.0 {
+            let now = pacer.began.elapsed();
+            pacer.state().hand.answered(*number, now);
+        }
+    }
+}
+
 /// A turn in this process's own time: a length since some moment of its own.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Turn {
@@ -269,8 +330,8 @@ pub(super) struct Turn {
 /// Whether a call may go.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum May {
-    /// Now.
-    Go,
+    /// Now, as the call of this number.
+    Go(u64),
     /// Not before.
     Wait(Duration),
     /// Its turn is over.
@@ -284,7 +345,15 @@ struct Stretch {
     length: Duration,
     /// With all of it, for calls that come close upon each other because they make up for missed turns.
     whole: Duration,
+    per: Duration,
     calls: usize,
+}
+
+/// A call that went.
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    at: Duration,
+    answered: Option<Duration>,
 }
 
 impl Stretch {
@@ -292,7 +361,7 @@ impl Stretch {
         let rate = block.rate.filter(|rate| rate.per <= LONGEST_STRETCH)?;
         let whole = block.spacing.between * rate.calls;
         let length = whole.saturating_sub(block.spacing.late / 2);
-        (length >= rate.per).then_some(Self { length, whole, calls: rate.calls as usize })
+        (length >= rate.per).then_some(Self { length, whole, per: rate.per, calls: rate.calls as usize })
     }
 }
 
@@ -301,8 +370,12 @@ impl Stretch {
 pub(super) struct Hand {
     blocks: VecDeque<Held>,
     stretch: Option<Stretch>,
-    /// When the last calls went, as many as a stretch may hold.
-    log: VecDeque<Duration>,
+    /// The last calls, as many as a stretch may hold.
+    log: VecDeque<Sent>,
+    /// How many calls went.
+    sent: u64,
+    /// How long answers usually take.
+    usual: Option<Duration>,
     /// From here on all turns up to the end of those in hand have been this process's.
     alone_from: Option<Duration>,
     /// The last block's number.
@@ -312,8 +385,10 @@ pub(super) struct Hand {
     expired: u32,
     /// How many turns are asked for at a time.
     size: u32,
-    /// The most that are worth [`BLOCK`].
+    /// The most that are asked for.
     most: u32,
+    /// How many are worth [`BLOCK`].
+    usual_size: u32,
     /// How long the last question to the keeper took.
     lag: Duration,
     /// By how much a call may be late.
@@ -342,15 +417,18 @@ impl Hand {
     /// The next turn that has not expired; it stays in hand.
     pub(super) fn peek(&mut self, now: Duration) -> Option<Turn> {
         while let Some(block) = self.blocks.front() {
+            let turn = block.next;
+            // Where the keeper took long to answer, a turn may be over before it begins. What lies behind it is asked for by
+            // the time that it comes.
+            let at = now.max(turn.from);
+            let may_be_late = || if turn.from > now { self.is_alone(now) } else { self.may_make_up(now) };
             if block.left == 0 {
                 self.blocks.pop_front();
-            } else if block.next.until < block.next.from
-                || (block.next.until < now && !(now <= block.next.until + MAKE_UP && self.may_make_up(now)))
-            {
+            } else if at <= turn.until || (at <= turn.until + MAKE_UP && may_be_late()) {
+                return Some(turn);
+            } else {
                 self.expired += 1;
                 self.skip(1);
-            } else {
-                return Some(block.next);
             }
         }
         None
@@ -371,9 +449,8 @@ impl Hand {
             return May::Not;
         }
         if let Some(stretch) = self.stretch {
-            let first = self.log.len().checked_sub(stretch.calls).and_then(|at| self.log.get(at));
-            let length = if is_late { stretch.whole } else { stretch.length };
-            if let Some(until) = first.map(|first| *first + length)
+            let oldest = self.log.len().checked_sub(stretch.calls).and_then(|at| self.log.get(at));
+            if let Some(until) = oldest.map(|oldest| self.counts_until(oldest, stretch, is_late, now))
                 && now < until
             {
                 return May::Wait(until);
@@ -381,17 +458,51 @@ impl Hand {
             if self.log.len() >= stretch.calls {
                 self.log.pop_front();
             }
-            self.log.push_back(now);
+            self.log.push_back(Sent { at: now, answered: None });
         }
-        May::Go
+        self.sent += 1;
+        May::Go(self.sent)
+    }
+
+    /// Until when a call counts, of which nobody knows when it arrived.
+    fn counts_until(&self, sent: &Sent, stretch: Stretch, is_late: bool, now: Duration) -> Duration {
+        let whole = if is_late { stretch.whole } else { stretch.length };
+        let slack = whole.saturating_sub(stretch.per);
+        let took = sent.answered.unwrap_or(now).saturating_sub(sent.at);
+        let usual = self.usual.unwrap_or(slack);
+        let unequal = took.max(usual).clamp(LEAST_UNEQUAL.min(slack), slack);
+        let stalled = took.saturating_sub(slack.max(usual * 2)).min(MAKE_UP);
+        let until = sent.at + stretch.per + unequal + stalled;
+        if sent.answered.is_some() { until } else { until.min((now + LOOK_AGAIN).max(sent.at + whole)) }
+    }
+
+    /// The call of this number has been answered, or will not be any more.
+    pub(super) fn answered(&mut self, number: u64, now: Duration) {
+        let Some(sent) = self.logged(number) else { return };
+        sent.answered = Some(now);
+        let took = now.saturating_sub(sent.at);
+        // A stall says little of what is usual, and must not become it.
+        let most = |usual: Duration| usual * 2 + Duration::from_millis(1);
+        self.usual = Some(self.usual.map_or(took, |usual| (usual * 31 + took.min(most(usual))) / 32));
+    }
+
+    /// The call of this number was let through and not made.
+    fn unused(&mut self, number: u64) {
+        if let Some(sent) = self.logged(number) {
+            sent.answered = Some(sent.at);
+        }
+    }
+
+    fn logged(&mut self, number: u64) -> Option<&mut Sent> {
+        let back = usize::try_from(self.sent.checked_sub(number)?).ok()?;
+        let at = self.log.len().checked_sub(back + 1)?;
+        self.log.get_mut(at)
     }
 
     /// Whether all calls that can fall into one stretch with a call made now are this process's own.
     fn may_make_up(&self, now: Duration) -> bool {
-        let (Some(stretch), Some(from), Some(last)) = (self.stretch, self.alone_from, self.blocks.back()) else {
-            return false;
-        };
-        from + stretch.whole + self.late <= now && now + stretch.whole <= last.end
+        let (Some(stretch), Some(last)) = (self.stretch, self.blocks.back()) else { return false };
+        self.is_alone(now) && now + stretch.whole <= last.end
     }
 
     /// Whether the turns in hand end soon, of somebody who uses them as they come.
@@ -400,31 +511,38 @@ impl Hand {
         let end = last.next.from + last.between * last.left;
         let ahead = match self.stretch {
             // Somebody else who wants to call waits for so long at first, and whoever uses few turns needs none ahead.
-            Some(stretch)
-                if self.size >= self.most && self.alone_from.is_some_and(|from| from + stretch.whole <= now) =>
-            {
-                stretch.whole + MAKE_UP + AHEAD
-            }
+            Some(stretch) if self.size >= self.usual_size && self.is_alone(now) => stretch.whole + MAKE_UP + AHEAD,
             _ => AHEAD,
         };
         // With one turn a block, asking ahead would reserve the turn after the next for somebody who may not come.
         self.size > 1 && self.taken > self.expired && end < now + ahead.max(self.lag * 2)
     }
 
-    /// How many turns to ask for, and the padding. A block grows while turns are used and shrinks when they expire.
-    pub(super) fn wanted(&mut self) -> (u32, Duration) {
+    /// Whether all calls of the last stretch were this process's own.
+    fn is_alone(&self, now: Duration) -> bool {
+        let (Some(stretch), Some(from)) = (self.stretch, self.alone_from) else { return false };
+        from + stretch.whole + self.late <= now
+    }
+
+    /// How many turns to ask for while so many calls are `waiting`, and the padding. A block grows while turns are used and
+    /// shrinks when they expire.
+    pub(super) fn wanted(&mut self, now: Duration, waiting: u32) -> (u32, Duration) {
         // What is asked for ahead is asked for before the block is used up.
-        self.size = if self.taken > 0 && self.expired <= self.taken / 8 {
+        self.size = if self.taken > 0 && self.expired <= self.taken / 2 {
             self.size.saturating_mul(2)
         } else if self.expired > self.taken {
             self.size / 2
         } else {
             self.size
         };
-        self.size = self.size.clamp(1, self.most.max(1));
+        let most = self.most.max(1);
+        self.size = self.size.clamp(1, most);
         (self.taken, self.expired) = (0, 0);
-        // Half of what a call may be late by may go to the way to the keeper; what that takes longer is padded.
-        (self.size, self.lag.saturating_sub(self.late / 2))
+        // Half of what a call may be late by may go to the way to the keeper; what that takes longer is padded. Who is
+        // alone makes up for it, and needs none.
+        let pad = if self.is_alone(now) { Duration::ZERO } else { self.lag.saturating_sub(self.late / 2) };
+        // Calls that wait already use theirs, however few come at a time.
+        (self.size.max(waiting.min(most)), pad)
     }
 
     /// Takes a block up that was asked for and answered at these times.
@@ -447,6 +565,7 @@ impl Hand {
         let between = if spacing.between.is_zero() { AHEAD } else { spacing.between };
         let worth = if pad.is_zero() { BLOCK } else { PADDED_BLOCK };
         self.most = (worth.as_secs_f64() / between.as_secs_f64()) as u32;
+        self.usual_size = (BLOCK.as_secs_f64() / between.as_secs_f64()) as u32;
         // No more of the padding is used than the way took, or calls of this very block would come too close.
         let until = asked + starts_in + spacing.late + pad.min(self.lag);
         let next = Turn { from: answered + starts_in, until };
@@ -486,7 +605,7 @@ impl Hand {
         let length = stretch.whole.saturating_sub(self.late);
         // Behind the newest call there is room for all others but it, behind the one before for all but those two, and so on.
         let rooms = (1..=stretch.calls).rev().map(|room| between * u32::try_from(room - 1).unwrap_or(0));
-        self.log.iter().rev().zip(rooms).all(|(call, room)| *call + length <= moment + room)
+        self.log.iter().rev().zip(rooms).all(|(call, room)| call.at + length <= moment + room)
     }
 }
 
