@@ -10,9 +10,11 @@ use crate::store::Database;
 use crate::store::budget::AccountBudget;
 use crate::target::{Difference, Held, Shown, Target};
 use crate::{Error, Kind, Result, sql};
+use futures::TryStreamExt;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
+use std::pin::pin;
 use std::sync::Arc;
 use tokio_postgres::Row;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +22,8 @@ use uuid::Uuid;
 
 /// How many rows are compared at a time.
 const PART: i64 = 500;
+/// So many parts are read side by side: calls go on while one is compared.
+const PARTS_AHEAD: usize = 2;
 
 /// What is read back.
 #[derive(Debug, Clone, Copy)]
@@ -88,24 +92,17 @@ pub async fn verify(
     };
     let meter = progress.meter(format!("{account} read back"), None);
     let client = db.client().await?;
-    let mut last = (Uuid::nil(), String::new(), Uuid::nil());
-    let mut sample = match extent {
+    let sample = match extent {
         Extent::Sample { rows, seed } => {
             Some(client.query(sql::file("verify/sample.sql")?, &[account, &seed, &i64::from(rows)]).await?.into_iter())
         }
         Extent::All => None,
     };
-    loop {
-        if stop.is_cancelled() {
-            return Err(Error::new(Kind::Interrupted, "stopped on request"));
-        }
-        let rows: Vec<Row> = match &mut sample {
-            Some(sample) => sample.by_ref().take(PART as usize).collect(),
-            None => client.query(sql::file("verify/page.sql")?, &[account, &last.0, &last.1, &last.2, &PART]).await?,
-        };
-        let Some(end) = rows.last() else { break };
-        last = (end.get("contact_id"), end.get("object"), end.get("key"));
-        compare(&client, account, target.as_ref(), rows, &mut report).await?;
+    let from = Position { sample, last: (Uuid::nil(), String::new(), Uuid::nil()) };
+    let parts = futures::stream::try_unfold(from, |position| next_part(&client, account, position, stop));
+    let mut read = pin!(parts.map_ok(|rows| read_back(target.as_ref(), rows)).try_buffered(PARTS_AHEAD));
+    while let Some(read) = read.try_next().await? {
+        compare(&client, account, target.as_ref(), read, &mut report).await?;
         meter.advance(PART as u64);
     }
     target.rest().await;
@@ -113,13 +110,40 @@ pub async fn verify(
     Ok(report)
 }
 
-async fn compare(
+/// How far the reading has come.
+struct Position {
+    /// What is left of a sample; without one, everything is read.
+    sample: Option<std::vec::IntoIter<Row>>,
+    last: (Uuid, String, Uuid),
+}
+
+/// What the ledger says of some objects, and what the target shows of them.
+struct Read {
+    rows: Vec<Row>,
+    held: Vec<Held>,
+    shown: Vec<Shown>,
+}
+
+async fn next_part(
     client: &deadpool_postgres::Object,
     account: &str,
-    target: &dyn Target,
-    rows: Vec<Row>,
-    report: &mut Report,
-) -> Result<()> {
+    mut position: Position,
+    stop: &CancellationToken,
+) -> Result<Option<(Vec<Row>, Position)>> {
+    if stop.is_cancelled() {
+        return Err(Error::new(Kind::Interrupted, "stopped on request"));
+    }
+    let (contact, object, key) = &position.last;
+    let rows: Vec<Row> = match &mut position.sample {
+        Some(sample) => sample.by_ref().take(PART as usize).collect(),
+        None => client.query(sql::file("verify/page.sql")?, &[&account, contact, object, key, &PART]).await?,
+    };
+    let Some(end) = rows.last() else { return Ok(None) };
+    position.last = (end.get("contact_id"), end.get("object"), end.get("key"));
+    Ok(Some((rows, position)))
+}
+
+async fn read_back(target: &dyn Target, rows: Vec<Row>) -> Result<Read> {
     let held: Vec<Held> = rows.iter().map(held).collect();
     let shown = target.read_back(&held).await?;
     if shown.len() != held.len() {
@@ -128,6 +152,17 @@ async fn compare(
             format!("{} objects were asked for and {} answers came", held.len(), shown.len()),
         ));
     }
+    Ok(Read { rows, held, shown })
+}
+
+async fn compare(
+    client: &deadpool_postgres::Object,
+    account: &str,
+    target: &dyn Target,
+    read: Read,
+    report: &mut Report,
+) -> Result<()> {
+    let Read { rows, held, shown } = read;
     let mut suspects = Vec::new();
     for ((row, held), shown) in rows.iter().zip(held).zip(shown) {
         *report.checked.entry(held.object.clone()).or_default() += 1;
