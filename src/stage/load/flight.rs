@@ -212,7 +212,10 @@ impl<'l, 'a> Flight<'l, 'a> {
             }
             let Some(departure) = self.pick(last, &next) else { break };
             if self.share == Share::Rest {
-                self.load.gate.depart();
+                let records = &departure.1.records;
+                let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+                let another = records.iter().filter(|record| record.has_next).count();
+                self.load.gate.depart(count(records.len()), count(another));
             }
             next.push(departure);
         }

@@ -464,8 +464,7 @@ impl Load<'_> {
         let (contacts, orders) = self.left().await?;
         let whole = spread.0.unsigned_abs();
         let passed = Duration::from_secs_f64(part.since_full.unwrap_or(0.0).max(0.0));
-        let calls = calls_for(&self.operations, false, contacts) + calls_for(&self.operations, true, orders);
-        self.gate.spread(calls, whole.saturating_sub(passed));
+        self.gate.spread(contacts + orders, whole.saturating_sub(passed));
         Ok(())
     }
 
@@ -608,10 +607,4 @@ pub(in crate::stage) fn find_operation(
         .find(|operation| is_it(operation))
         .cloned()
         .ok_or_else(|| Error::new(Kind::Internal, format!("the target has no operation for `{name}`")))
-}
-
-/// Roughly how many calls `records` take, of operations that need the contact or not.
-fn calls_for(operations: &[Operation], needs_contact: bool, records: u64) -> u64 {
-    let batch = operations.iter().find(|operation| operation.needs_contact == needs_contact).map_or(1, |o| o.batch);
-    records.div_ceil(u64::try_from(batch.max(1)).unwrap_or(1))
 }

@@ -19,21 +19,25 @@ pub struct Gate {
     made: (Timestamp, Instant),
 }
 
+/// Time is given out by records: how many of them a call carries differs from platform to platform and from call to call.
 #[derive(Debug)]
 struct Spread {
     until: Instant,
-    calls_left: u64,
+    records_left: u64,
     next: Instant,
 }
 
 impl Spread {
-    /// When the next call may be made; `None` when all that were counted have been.
-    fn turn(&mut self) -> Option<Instant> {
-        self.calls_left = self.calls_left.checked_sub(1)?;
-        let turn = self.next;
-        let left = self.until.saturating_duration_since(turn).as_secs_f64();
-        self.next = turn + Duration::from_secs_f64(left / (self.calls_left + 1) as f64);
-        Some(turn)
+    /// A call departs with `records`, of which some take `another` one later: the next call has to wait for their share of
+    /// the time.
+    fn depart(&mut self, records: u64, another: u64) {
+        self.records_left += another;
+        let share = records.min(self.records_left);
+        if share > 0 {
+            let left = self.until.saturating_duration_since(self.next).as_secs_f64();
+            self.next += Duration::from_secs_f64(left * share as f64 / self.records_left as f64);
+            self.records_left -= share;
+        }
     }
 }
 
@@ -49,11 +53,10 @@ impl Gate {
         made.saturating_add(passed).unwrap_or(made)
     }
 
-    /// Spreads the next `calls` evenly over `time`; what comes after is not held up.
-    pub fn spread(&self, calls: u64, time: Duration) {
+    /// Spreads the next `records` evenly over `time`; what comes after is not held up.
+    pub fn spread(&self, records: u64, time: Duration) {
         let now = Instant::now();
-        *self.plan() =
-            (calls > 1 && !time.is_zero()).then(|| Spread { until: now + time, calls_left: calls, next: now });
+        *self.plan() = (!time.is_zero()).then(|| Spread { until: now + time, records_left: records, next: now });
     }
 
     fn plan(&self) -> MutexGuard<'_, Option<Spread>> {
@@ -64,19 +67,26 @@ impl Gate {
     pub fn due(&self) -> Option<Instant> {
         let plan = self.plan();
         plan.as_ref()
-            .filter(|spread| spread.calls_left > 0)
+            .filter(|spread| spread.records_left > 0)
             .map(|spread| spread.next)
             .filter(|due| *due > Instant::now())
     }
 
-    /// A call is made now.
-    pub fn depart(&self) {
+    /// A call departs now with `records`, of which `another` will take one more call.
+    pub fn depart(&self, records: u64, another: u64) {
         if let Some(spread) = self.plan().as_mut() {
-            spread.turn();
+            spread.depart(records, another);
         }
     }
 
-    /// Waits until a call may be made.
+    /// This many records take no call: the others have their time.
+    pub fn unsent(&self, records: u64) {
+        if let Some(spread) = self.plan().as_mut() {
+            spread.records_left = spread.records_left.saturating_sub(records);
+        }
+    }
+
+    /// Waits until a call may be made that carries records whose time was given out before.
     ///
     /// # Errors
     /// [`Kind::Interrupted`] when a stop was asked for or the window is closed.
@@ -85,7 +95,6 @@ impl Gate {
         if let Some(due) = self.due() {
             self.wait_until(due).await?;
         }
-        self.depart();
         self.check()
     }
 
@@ -255,15 +264,27 @@ mod tests {
         }
 
         #[test]
-        fn the_turns_of_a_spread_are_even_and_none_is_left_over(calls in 2u64..3000, seconds in 1u64..100_000) {
-            let began = Instant::now();
-            let time = Duration::from_secs(seconds);
-            let mut spread = Spread { until: began + time, calls_left: calls, next: began };
-            let turns: Vec<Duration> = std::iter::from_fn(|| spread.turn()).map(|turn| turn - began).collect();
-            prop_assert_eq!(turns.len() as u64, calls);
-            let even = time.as_secs_f64() / calls as f64;
-            for (n, turn) in turns.iter().enumerate() {
-                prop_assert!((turn.as_secs_f64() - n as f64 * even).abs() < 1e-3, "{n}: {turn:?}");
+        fn calls_of_a_spread_depart_as_late_as_the_records_before_them_are_many(
+            calls in prop::collection::vec((0u64..4000, 0u64..500), 1..300), seconds in 1u64..100_000,
+        ) {
+            // What takes another call comes again at the end, and what is settled without a call takes no time.
+            let again: u64 = calls.iter().map(|(records, _)| records / 10).sum();
+            let records: u64 = calls.iter().map(|(records, _)| records).sum();
+            let unsent: u64 = calls.iter().map(|(_, unsent)| unsent).sum();
+            let (began, time) = (Instant::now(), Duration::from_secs(seconds));
+            let mut spread = Spread { until: began + time, records_left: records + unsent, next: began };
+            let mut before = began;
+            for (records, unsent) in &calls {
+                spread.records_left -= unsent;
+                spread.depart(*records, records / 10);
+                prop_assert!(spread.next >= before && spread.next <= began + time + Duration::from_millis(1));
+                before = spread.next;
+            }
+            prop_assert_eq!(spread.records_left, again);
+            spread.depart(again, 0);
+            prop_assert_eq!(spread.records_left, 0);
+            if records > 0 {
+                prop_assert!((began + time).duration_since(spread.next) < Duration::from_millis(1));
             }
         }
     }
@@ -271,10 +292,17 @@ mod tests {
     #[test]
     fn a_spread_load_uses_its_time_evenly_and_then_holds_nothing_up() {
         let began = Instant::now();
-        let mut spread = Spread { until: began + Duration::from_secs(100), calls_left: 5, next: began };
-        let turns: Vec<_> =
-            std::iter::repeat_with(|| spread.turn().map(|turn| (turn - began).as_secs())).take(7).collect();
-        assert_eq!(turns, [Some(0), Some(20), Some(40), Some(60), Some(80), None, None]);
+        let mut spread = Spread { until: began + Duration::from_secs(100), records_left: 50, next: began };
+        let mut departed = Vec::new();
+        while spread.records_left > 0 {
+            departed.push((spread.next - began).as_secs());
+            // Once twice as many, which take twice the time.
+            spread.depart(if departed.len() == 2 { 20 } else { 10 }, 0);
+        }
+        assert_eq!(departed, [0, 20, 60, 80]);
+        let next = spread.next;
+        spread.depart(10, 0);
+        assert_eq!(spread.next, next);
     }
 
     #[tokio::test]
@@ -283,6 +311,7 @@ mod tests {
         let gate = Gate::new(None, stop.clone(), Timestamp::now());
         gate.spread(2, Duration::from_secs(3600));
         assert!(gate.pass().await.is_ok());
+        gate.depart(1, 0);
         tokio::spawn(async move { stop.cancel() });
         let error = gate.pass().await.err().map(|error| error.kind());
         assert_eq!(error, Some(Kind::Interrupted));

@@ -10,6 +10,7 @@ mod long;
 mod moves;
 mod program;
 mod saved;
+mod spread;
 mod together;
 mod two_pipelines;
 mod unhappy;
