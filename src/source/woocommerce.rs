@@ -15,22 +15,28 @@
 //!
 //! What an answer means is said in `sql/map/woocommerce/`.
 
-use super::registry::{Remark, SourcePlatform};
+mod check;
+mod faults;
+mod identity;
+mod place;
+mod settings;
+
+pub use settings::{Auth, Channel, ConsentMetaKey, Settings};
+
+use super::registry::SourcePlatform;
 use super::{Deletions, Finding, Identity, Incremental, Next, Page, PageRequest, ParentSpec, Source, StreamSpec, Walk};
-use crate::config::formats::Secret;
-use crate::config::pipeline::{Connection, PlatformSettings};
+use crate::config::pipeline::Connection;
 use crate::http::{self, Client, ClientOptions, Failure, OAuth1, Response, Selector, SignatureMethod};
 use crate::{Error, Kind, Result, clock};
 use async_trait::async_trait;
-use jiff::civil::DateTime;
+use faults::{AUTHENTICATION_ERROR, NO_ROUTE, code, explained};
+use identity::identity;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
-use schemars::JsonSchema;
-use secrecy::SecretString;
+use place::{Meta, Place};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use settings::inspect;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use url::Url;
@@ -48,129 +54,6 @@ pub const PLATFORM: SourcePlatform = SourcePlatform {
     build,
 };
 
-/// WooCommerce's own keys (sheet, section 2).
-#[derive(Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Settings {
-    /// The key, `ck_` and 40 hexadecimal digits.
-    #[schemars(with = "Secret")]
-    pub consumer_key: SecretString,
-    /// Its secret, `cs_` and 40 hexadecimal digits.
-    #[schemars(with = "Secret")]
-    pub consumer_secret: SecretString,
-    /// How the key is shown to the shop; left out: `basic` on https, `oauth1` on http.
-    #[serde(default)]
-    pub auth: Option<Auth>,
-    /// Whether the shop's certificate is checked. Turn it off only for a test shop.
-    #[serde(default = "yes")]
-    pub verify_tls: bool,
-    /// A WordPress user, needed only to read newsletter subscribers who have no customer account.
-    #[serde(default)]
-    pub wp_user: Option<String>,
-    /// An application password of that user (Users > Profile > Application Passwords).
-    #[serde(default)]
-    #[schemars(with = "Option<Secret>")]
-    pub wp_app_password: Option<SecretString>,
-    /// The meta keys in which the shop's plugins keep marketing consent. Without any, consent is unknown.
-    #[serde(default)]
-    pub consent_meta_keys: Vec<ConsentMetaKey>,
-    /// Which users are customers: a WordPress role, or `all`.
-    #[serde(default = "all")]
-    pub role: String,
-    /// The WordPress roles that mean a newsletter subscription without an account; left out: `subscriber` where `wp_user`
-    /// is set, else none.
-    #[serde(default)]
-    pub newsletter_roles: Option<Vec<String>>,
-    /// The meta key that holds the birthday.
-    #[serde(default)]
-    pub birthday_meta_key: Option<String>,
-    /// Records per page, 1 to 100; fewer where the shop's server is weak.
-    #[serde(default = "hundred")]
-    #[schemars(range(min = 1, max = 100))]
-    pub per_page: u32,
-}
-
-/// How the key is shown to the shop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Auth {
-    /// HTTP Basic; https only.
-    Basic,
-    /// In the query string, for servers that drop the Authorization header; https only.
-    Query,
-    /// OAuth 1.0a signatures, on http and https.
-    Oauth1,
-}
-
-/// A meta key that holds consent.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ConsentMetaKey {
-    /// The meta key, on customers or orders.
-    pub key: String,
-    /// What the consent is for.
-    #[serde(default)]
-    pub channel: Channel,
-    /// Values that mean consent, whatever their case.
-    #[serde(default = "accepted")]
-    pub accepted: Vec<String>,
-    /// Values that mean refusal, whatever their case. Any other value says nothing.
-    #[serde(default = "refused")]
-    pub refused: Vec<String>,
-    /// The meta key that holds the moment of the statement.
-    #[serde(default)]
-    pub date_key: Option<String>,
-}
-
-/// What a consent is for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Channel {
-    /// E-mail.
-    #[default]
-    Email,
-    /// Text messages.
-    Sms,
-}
-
-fn yes() -> bool {
-    true
-}
-
-fn all() -> String {
-    "all".into()
-}
-
-fn hundred() -> u32 {
-    100
-}
-
-fn accepted() -> Vec<String> {
-    ["yes", "1", "true", "on", "subscribed"].map(String::from).into()
-}
-
-fn refused() -> Vec<String> {
-    ["no", "0", "false", "off", "unsubscribed"].map(String::from).into()
-}
-
-/// A key of another form is most likely a key of something else.
-fn inspect(settings: &PlatformSettings) -> Vec<Remark> {
-    let looks_right = |key: &str, prefix: &str| {
-        let digits = settings.0.get(key).and_then(Value::as_str).and_then(|value| value.strip_prefix(prefix));
-        digits.is_some_and(|digits| digits.len() == 40 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
-    };
-    [("consumer_key", "ck_"), ("consumer_secret", "cs_")]
-        .into_iter()
-        .filter(|(key, prefix)| settings.0.contains_key(*key) && !looks_right(key, prefix))
-        .map(|(key, prefix)| Remark {
-            key,
-            warning: true,
-            message: format!("`{key}` does not look like one of WooCommerce's"),
-            hint: Some(format!("they are `{prefix}` and 40 hexadecimal digits")),
-        })
-        .collect()
-}
-
 fn build(connection: &Connection) -> Result<Arc<dyn Source>> {
     Ok(Arc::new(WooCommerce::new(connection)?))
 }
@@ -186,10 +69,6 @@ const OVERLAP: SignedDuration = SignedDuration::from_mins(5);
 const SMALL_PAGE: u64 = 25;
 /// How a server fails on too many rows.
 const TOO_MUCH: &[u16] = &[500, 504];
-/// A walk that stood still for longer may have lost rows before its place without the total telling.
-const STOOD_STILL: i64 = 120;
-/// A shop takes OAuth signatures this far from its own clock (sheet, section 2).
-const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(15);
 
 /// One shop.
 pub struct WooCommerce {
@@ -329,119 +208,6 @@ fn bound(moment: Timestamp) -> String {
     TimeZone::UTC.to_datetime(earlier).strftime("%Y-%m-%dT%H:%M:%S").to_string()
 }
 
-/// Where a walk stands.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-struct Place {
-    /// Rows before the page.
-    offset: u64,
-    /// Rows per page, where fewer than usual.
-    per_page: Option<u64>,
-    /// How many rows the page before spoke of.
-    total: Option<u64>,
-    /// When the page before was read (Unix seconds).
-    at: i64,
-    /// The page before was itself read because the walk had stood still.
-    caught_up: bool,
-    /// The page that came empty although the one before promised rows on it.
-    empty_at: Option<u64>,
-    /// Of a walk over the keys of orders: the trash, after all others.
-    trash: bool,
-    /// Rows of the list before the trash.
-    before_trash: u64,
-}
-
-/// What a page was.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-struct Meta {
-    /// Rows before it.
-    start: u64,
-    per_page: u64,
-    /// Rows and pages of the walk as the headers say; those of an empty page say 0 and are left out.
-    total: Option<u64>,
-    pages: Option<u64>,
-    /// Whether the headers name a next page.
-    more: bool,
-    /// Read because the walk had stood still.
-    catches_up: bool,
-}
-
-impl Place {
-    /// The first row to ask for now.
-    fn start(&self, full: u64, now: i64) -> (u64, bool) {
-        // A clock that was set back does not tell how long it was.
-        let stood_still = self.offset > 0 && !(0..=STOOD_STILL).contains(&(now - self.at)) && !self.caught_up;
-        (if stood_still { self.offset.saturating_sub(full) } else { self.offset }, stood_still)
-    }
-
-    /// The place after a page with `rows` rows, `None` at the end of the list.
-    ///
-    /// # Errors
-    /// [`Kind::Truncated`] where the list ends before the shop says that it does.
-    fn after(&self, meta: &Meta, rows: u64, full: u64, now: i64) -> Result<Option<Place>> {
-        let next = if rows == 0 { self.offset_after_empty(meta)? } else { self.offset_after(meta, rows) };
-        let Some((offset, empty_at)) = next else { return Ok(None) };
-        // Small pages go on to the next border of a full one.
-        let small = meta.per_page < full && offset % full >= meta.per_page.min(SMALL_PAGE);
-        Ok(Some(Place {
-            offset,
-            per_page: small.then_some(meta.per_page),
-            total: meta.total,
-            at: now,
-            caught_up: meta.catches_up,
-            empty_at,
-            trash: self.trash,
-            before_trash: self.before_trash,
-        }))
-    }
-
-    /// The next row after a page without any. Where rows were promised, the page before is read again: they may have gone
-    /// meanwhile, and then that page speaks of fewer. A shop that promises them again and gives none is half read.
-    fn offset_after_empty(&self, meta: &Meta) -> Result<Option<(u64, Option<u64>)>> {
-        let promised = match meta.total {
-            // A plug-in may hide rows after they were counted, but hardly a page of them.
-            Some(total) if total < meta.start.saturating_add(meta.per_page) => None,
-            Some(total) => Some(total),
-            None => self.total.filter(|total| *total > meta.start && meta.start > 0),
-        };
-        match promised {
-            None => Ok(self.offset_after(meta, 0)),
-            Some(_) if self.empty_at.is_none() => {
-                Ok(Some((meta.start.saturating_sub(meta.per_page), Some(meta.start))))
-            }
-            Some(total) => Err(Error::new(
-                Kind::Truncated,
-                format!(
-                    "the shop gives {} rows of a list of which it says that it has {total}",
-                    meta.start.max(self.empty_at.unwrap_or(0))
-                ),
-            )
-            .hint("nothing is marked as deleted; the next run goes on here. Does the list open in the shop's administration?")),
-        }
-    }
-
-    /// The next row to ask for, and the empty page that is remembered.
-    fn offset_after(&self, meta: &Meta, rows: u64) -> Option<(u64, Option<u64>)> {
-        let behind = meta.start.saturating_add(meta.per_page);
-        if let (Some(before), Some(now)) = (self.total, meta.total)
-            && now < before
-            && meta.start > 0
-        {
-            // Rows left the list; those behind them moved to pages that were read already.
-            return Some((meta.start.saturating_sub((before - now).max(meta.per_page)), self.empty_at));
-        }
-        let more = match (meta.total, meta.pages) {
-            (Some(total), _) => behind < total,
-            (None, Some(pages)) => behind / meta.per_page.max(1) < pages,
-            // Some hosts strip the headers.
-            (None, None) if rows > 0 => meta.more || rows >= meta.per_page,
-            (None, None) => false,
-        };
-        // What has been passed with rows is doubted no more.
-        more.then_some((behind, self.empty_at.filter(|at| *at >= behind)))
-    }
-}
-
 fn stored<T: Serialize>(value: &T) -> Result<Value> {
     serde_json::to_value(value).map_err(|error| Error::new(Kind::Internal, "a position cannot be kept").because(error))
 }
@@ -570,248 +336,6 @@ impl Source for WooCommerce {
     fn calls(&self) -> u64 {
         self.client.calls()
     }
-}
-
-/// The members that name a record and its change.
-#[derive(Deserialize)]
-struct Head<'a> {
-    #[serde(borrow, default)]
-    id: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    date_modified_gmt: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    date_created_gmt: Option<&'a RawValue>,
-}
-
-/// Key and change time: `id`, and `date_modified_gmt`, or `date_created_gmt` where that is null (users never edited).
-fn identity(record: &[u8]) -> std::result::Result<Identity, String> {
-    // A row left without any field is `[]` (sheet, section 4).
-    if record.first() != Some(&b'{') {
-        return Err("the record is no object".to_owned());
-    }
-    let head: Head = serde_json::from_slice(record).map_err(|_| "the record cannot be read".to_owned())?;
-    let digits = head.id.map(|id| id.get().trim_matches('"')).unwrap_or_default();
-    let is_key = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) && digits != "0";
-    if !is_key {
-        return Err("the record has no id".to_owned());
-    }
-    let updated_at = head.date_modified_gmt.and_then(stamp).or_else(|| head.date_created_gmt.and_then(stamp));
-    Ok(Identity { key: digits.to_owned(), updated_at, parent: None })
-}
-
-/// UTC without a zone: `2026-10-05T07:41:00`.
-fn stamp(raw: &RawValue) -> Option<Timestamp> {
-    let text: String = serde_json::from_str(raw.get()).ok()?;
-    let civil: DateTime = text.trim_end_matches('Z').parse().ok()?;
-    TimeZone::UTC.to_timestamp(civil).ok()
-}
-
-const AUTHENTICATION_ERROR: &str = "woocommerce_rest_authentication_error";
-const NO_ROUTE: &str = "rest_no_route";
-
-/// An error body (sheet, section 3). The retired API wraps the same in `errors`.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Trouble {
-    code: Option<String>,
-    errors: Option<Box<Trouble>>,
-    data: TroubleData,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct TroubleData {
-    params: BTreeMap<String, Value>,
-}
-
-fn trouble(failure: &Failure) -> Option<Trouble> {
-    failure.answer()?.json()
-}
-
-/// The platform's code: messages are translated into the site's language, codes are not.
-fn code(failure: &Failure) -> Option<String> {
-    let trouble = trouble(failure)?;
-    let code = trouble.code.or_else(|| trouble.errors?.code)?;
-    // A code is a word, and nothing else of an answer may be printed.
-    let is_word = code.len() <= 80 && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
-    is_word.then_some(code)
-}
-
-/// What a failure means here, by status and code (sheet, section 3).
-fn explained(failure: Failure, auth: Auth) -> Failure {
-    let (Some(status), Some(code)) = (failure.status(), code(&failure)) else { return failure };
-    if failure.kind() == Kind::Throttled {
-        return failure;
-    }
-    let params = trouble(&failure).map(|trouble| trouble.data.params).unwrap_or_default();
-    failure.explained(|error| {
-        let detail = format!("{error} ({code})");
-        let as_kind = |kind, hint: &str| Error::new(kind, detail.clone()).hint(hint);
-        match (status, code.as_str()) {
-            (401, AUTHENTICATION_ERROR) => as_kind(
-                Kind::Credentials,
-                match auth {
-                    Auth::Oauth1 => {
-                        "compare consumer_key and consumer_secret with the shop's, give the key the permission Read, and \
-                         see that this machine's clock is right: the shop takes 15 minutes of difference"
-                    }
-                    _ => "compare consumer_secret with the shop's and give the key the permission Read",
-                },
-            ),
-            (401, "woocommerce_rest_authentication_missing_parameter") => as_kind(
-                Kind::Credentials,
-                "something between here and the shop takes parameters out of the address; try `auth: basic` on https",
-            ),
-            (401, "woocommerce_rest_cannot_view") => as_kind(
-                Kind::Credentials,
-                match auth {
-                    Auth::Basic => {
-                        "the shop does not know consumer_key, or its server drops the Authorization header: compare the \
-                         key, then try `auth: query`; behind a proxy that ends TLS only `auth: oauth1` works"
-                    }
-                    Auth::Query => {
-                        "the shop does not know consumer_key, or does not see that it is asked over https: compare the \
-                         key, then try `auth: oauth1`"
-                    }
-                    Auth::Oauth1 => {
-                        "the shop took the call for an anonymous one: check base_url (plain permalinks do not work), and \
-                         that the key's user still exists"
-                    }
-                },
-            ),
-            (401 | 403, "incorrect_password" | "invalid_username" | "invalid_email") => {
-                as_kind(Kind::Credentials, "compare wp_user and wp_app_password with the shop's; WordPress takes them over https only")
-            }
-            (401 | 403, "rest_forbidden_context" | "rest_user_cannot_view" | "rest_forbidden") => as_kind(
-                Kind::Permission,
-                "wp_user must be an administrator, and WordPress takes application passwords over https only",
-            ),
-            (403, _) => as_kind(
-                Kind::Permission,
-                "give the key's user the role Shop manager or Administrator (WooCommerce > Settings > Advanced > REST API)",
-            ),
-            (400, "rest_invalid_param") => {
-                let names: Vec<&str> = params.keys().map(String::as_str).filter(|name| is_name(name)).collect();
-                let hint = "the shop's WooCommerce may be too old, or a plugin changes its API";
-                Error::new(Kind::Refused, format!("{detail}: {}", names.join(", "))).hint(hint)
-            }
-            (404, NO_ROUTE) => as_kind(
-                Kind::Address,
-                "is WooCommerce active there, and are permalinks other than Plain (Settings > Permalinks)? check base_url, \
-                 its sub-folder included; where permalinks cannot be changed, add /index.php to it",
-            ),
-            (404, "woocommerce_api_disabled") => {
-                as_kind(Kind::Address, "this is the retired API's address: set base_url to the shop's own")
-            }
-            // One record that is not there says nothing about the address.
-            (404, code) if code.ends_with("_invalid_id") => as_kind(Kind::Refused, "it was deleted meanwhile"),
-            (500, _) => as_kind(error.kind(), "the shop's PHP error log says why; the next run continues where this one stopped"),
-            _ => match error.hint_text() {
-                Some(hint) => as_kind(error.kind(), hint),
-                None => Error::new(error.kind(), detail.clone()),
-            },
-        }
-    })
-}
-
-fn is_name(text: &str) -> bool {
-    text.len() <= 40 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-}
-
-/// What `GET /wp-json/wc/v3` says to anybody.
-#[derive(Deserialize)]
-struct Routes {
-    namespace: String,
-}
-
-impl WooCommerce {
-    async fn findings(&self) -> Vec<Finding> {
-        let mut findings = Vec::new();
-        let clock = match self.reach().await {
-            Ok(date) => {
-                findings.push(passed("the shop's API answers", format!("wc/v3 at {}", self.client.options().base_url)));
-                date
-            }
-            Err(failure) => {
-                findings.push(failed("the shop's API answers", failure.error()));
-                return findings;
-            }
-        };
-        if let (Auth::Oauth1, Some(theirs)) = (self.auth, clock) {
-            let apart = clock::wall().duration_since(theirs).abs();
-            let seconds = apart.as_secs();
-            let what = "the clocks agree well enough for OAuth signatures".to_owned();
-            let ok = apart < CLOCK_TOLERANCE;
-            let advice =
-                if ok { "" } else { "; set the clock of the machine that is wrong, or use `auth: basic` on https" };
-            findings.push(Finding { what, ok, detail: format!("the shop's differs by {seconds} s{advice}") });
-        }
-        let role = ("role", self.settings.role.as_str());
-        for (what, path, parameter) in [
-            ("orders can be read", "orders", ("status", "any")),
-            ("customers can be read", "customers", role),
-            ("products can be read", "products", ("status", "any")),
-            ("categories can be read", "products/categories", ("hide_empty", "false")),
-        ] {
-            findings.push(self.readable(what, &format!("{WC}/{path}"), &[parameter]).await);
-            // Without valid credentials every further call would say the same, and hosts lock out who asks too often.
-            if findings.last().is_some_and(|finding| !finding.ok) && path == "orders" {
-                return findings;
-            }
-        }
-        findings.push(match self.prepare().await {
-            Ok(()) if self.refunds_by_order.load(Ordering::Relaxed) => {
-                passed("refunds can be read", "order by order, because this WooCommerce is older than 9.0".to_owned())
-            }
-            Ok(()) => passed("refunds can be read", "in one list".to_owned()),
-            Err(error) => failed("refunds can be read", &error),
-        });
-        if self.settings.wp_user.is_some() {
-            let parameters = [("context", "edit"), ("roles", "subscriber")];
-            findings.push(self.readable("subscribers can be read", &format!("{WP}/users"), &parameters).await);
-        }
-        findings
-    }
-
-    /// Whether the API is there at all; gives the shop's clock. Asked without credentials: it says nothing about them.
-    async fn reach(&self) -> Result<Option<Timestamp>, Failure> {
-        let call = self.client.get(WC).auth(http::Auth::None).attempts(2);
-        let answer = self.send(call).await?;
-        let date = answer.date();
-        let routes: Routes = answer.json().await?;
-        match routes.namespace.as_str() {
-            "wc/v3" => Ok(date),
-            _ => Err(Error::new(Kind::Address, "the address answers, but not as WooCommerce does").into()),
-        }
-    }
-
-    async fn readable(&self, what: &str, path: &str, parameters: &[(&str, &str)]) -> Finding {
-        let mut call = self.call(path).attempts(2);
-        for (name, value) in parameters {
-            call = call.query(name, value);
-        }
-        let answer = match self.send(call.query("per_page", 1).query("_fields", "id")).await {
-            Ok(answer) => answer,
-            Err(failure) => return failed(what, failure.error()),
-        };
-        let total = answer.number("x-wp-total");
-        match answer.json::<Vec<Value>>().await {
-            Err(failure) => failed(what, failure.error()),
-            Ok(_) => passed(what, total.map_or_else(|| "readable".to_owned(), |total| format!("{total} in all"))),
-        }
-    }
-}
-
-fn passed(what: &str, detail: String) -> Finding {
-    Finding { what: what.to_owned(), ok: true, detail }
-}
-
-fn failed(what: &str, error: &Error) -> Finding {
-    let detail = match error.hint_text() {
-        Some(hint) => format!("{error}; {hint}"),
-        None => error.to_string(),
-    };
-    Finding { what: what.to_owned(), ok: false, detail }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response as Answered};
 use futures::StreamExt;
 use proptest::prelude::*;
+use serde_json::value::RawValue;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
