@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use wharf::config::pipeline::Connection;
 use wharf::progress::Progress;
+use wharf::sandbox::idosell::goods::{is_hidden, is_in_menu, menu_item};
 use wharf::sandbox::idosell::{API_KEY, Options as PanelOptions};
 use wharf::sandbox::{Platform, Sandbox, SandboxOptions};
 use wharf::source::registry;
@@ -151,6 +152,32 @@ async fn consent_that_changes_and_customers_who_vanish_are_found() {
             .await,
         "true"
     );
+    sandbox.stop().await;
+}
+
+#[tokio::test]
+async fn a_product_leaves_a_category_that_an_older_offer_still_names() {
+    let (test, sandbox) = (support::database().await, sandbox().await);
+    let mine = connection(&sandbox, json!({}));
+    let panel = sandbox.idosell().unwrap().clone();
+    let (product, to) = {
+        let shop = panel.read();
+        let all = (0..40).map(|index| shop.panel.goods(index));
+        let goods = all.into_iter().find(|goods| goods.is_offered() && goods.categories.len() == 1).unwrap();
+        let is_other = |id: &u64| *id != goods.categories[0] && is_in_menu(*id) && !is_hidden(*id);
+        (goods.id, shop.tree.0.iter().map(|category| category.id).find(is_other).unwrap())
+    };
+    let categories = format!(
+        "select string_agg(category_key, ' ') from canonical.product_categories where product_key = '{product}'"
+    );
+    extract(&test, &mine).await.1.unwrap();
+    transformed(&test).await;
+    assert_ne!(value(&test, &categories).await, format!("menu-{}", menu_item(to, 1)));
+    panel.change(&json!({"edit_product": {"id": product, "categories": [to]}})).unwrap();
+    panel.change(&json!({"advance_seconds": 3600})).unwrap();
+    extract(&test, &mine).await.1.unwrap();
+    transformed(&test).await;
+    assert_eq!(value(&test, &categories).await, format!("menu-{}", menu_item(to, 1)));
     sandbox.stop().await;
 }
 

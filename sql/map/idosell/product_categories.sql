@@ -27,6 +27,14 @@ with items as (
         item ->> '@id' is not null
         and m.settings -> 'shops' @> to_jsonb(canonical.as_number(site ->> '@id'))
         and menu ->> '@id' = m.settings ->> 'menu_id'
+        -- The feed may be hours older than what the API says.
+        and not exists (
+            select from staging.products known
+            where
+                known.connection = m.connection
+                and known.source_key = o.source_key
+                and known.deleted_at is null
+        )
 ),
 shown as (
     -- A hidden item, or one of another tree, is no category of this shop.
