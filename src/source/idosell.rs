@@ -435,7 +435,7 @@ impl Source for IdoSell {
         })?;
         if place.is_hollow() {
             let meta = stored(&Meta { place, said: Said::default() })?;
-            return Ok(Page { records: stream::empty().boxed(), meta, total: None });
+            return Ok(Page { records: stream::empty().boxed(), meta, total: None, before: None });
         }
         let envelope = self.ask(pass, &place, per_page).await?;
         let said = Said {
@@ -448,8 +448,9 @@ impl Source for IdoSell {
         let adds_up = request.stream.deletions != Deletions::FullWalk || passes.len() == 1;
         let is_told = adds_up && (said.total.is_some() || said.rows == 0);
         let total = is_told.then(|| place.size(&said));
+        let before = Some(place.stands_behind(per_page));
         let meta = stored(&Meta { place, said })?;
-        Ok(Page { records: stream::iter(envelope.records.into_iter().map(Ok)).boxed(), meta, total })
+        Ok(Page { records: stream::iter(envelope.records.into_iter().map(Ok)).boxed(), meta, total, before })
     }
 
     fn follows(&self, position: &Position) -> bool {

@@ -124,6 +124,9 @@ pub struct Page {
     pub meta: Value,
     /// How many records the whole walk has, where the platform tells; for progress bars.
     pub total: Option<u64>,
+    /// How many records of the walk stand before this page, where that is not what was received so far: some are asked for
+    /// more than once.
+    pub before: Option<u64>,
 }
 
 /// What follows a page.

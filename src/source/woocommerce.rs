@@ -188,7 +188,7 @@ impl WooCommerce {
         let more = answer.link("next").is_some();
         let meta = Meta { start: start / per_page * per_page, per_page, total, pages, more, catches_up };
         let total = total.map(|total| total.saturating_add(place.before_trash));
-        Ok(Page { records: answer.records(Selector::array()), meta: stored(&meta)?, total })
+        Ok(Page { records: answer.records(Selector::array()), meta: stored(&meta)?, total, before: None })
     }
 }
 

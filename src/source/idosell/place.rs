@@ -112,6 +112,11 @@ impl Place {
         self
     }
 
+    /// How many rows of the walk stand before this page. A window that was halved is read again from its beginning.
+    pub fn stands_behind(&self, per_page: u64) -> u64 {
+        self.before.saturating_add(self.page.saturating_mul(per_page))
+    }
+
     /// How many rows the walk has in all, as far as is known.
     pub fn size(&self, said: &Said) -> u64 {
         let so_far = self.before.saturating_add(said.total.unwrap_or(0));
@@ -335,6 +340,28 @@ mod tests {
         let (seen, calls) = List { rows }.walk(Some(start()), |_, _| {});
         assert_eq!(seen.len(), 300);
         assert!(calls < 70, "{calls} calls for 30 pages");
+    }
+
+    #[test]
+    fn what_has_been_read_never_passes_what_there_is_and_ends_with_it() {
+        let rows = (0..300u32)
+            .map(|id| (date(2025, 1, 1).at(0, 0, 0, 0).checked_add(i64::from(id).days()).unwrap(), id))
+            .collect();
+        let list = List { rows };
+        let mut place = Place::begin(0, Some(start()), date(2026, 3, 1).at(12, 0, 0, 0), 40);
+        let (mut received, mut most) = (0, 0);
+        loop {
+            let (said, rows) = list.page(&place);
+            received += rows.len() as u64;
+            let read = place.stands_behind(PER_PAGE) + rows.len() as u64;
+            assert!(read <= place.size(&said), "{read} of {} at {place:?}", place.size(&said));
+            most = read.max(most);
+            match place.after(&said, PER_PAGE, 0).unwrap() {
+                Ok(next) => place = next,
+                Err(all) => break assert_eq!(most, all),
+            }
+        }
+        assert!(received > most - 40, "a window that is halved is read again");
     }
 
     #[test]

@@ -76,8 +76,9 @@ pub struct Order {
 /// What the task hands over.
 #[derive(Debug)]
 pub enum Arrival {
-    /// A page begins. How many records the walk has, where the platform tells.
-    Page { total: Option<u64> },
+    /// A page begins. How many records the walk has, where the platform tells, and how many of them stand before the page,
+    /// where that is not what was received so far.
+    Page { total: Option<u64>, before: Option<u64> },
     /// Some records of the page.
     Lot(Vec<Received>),
     /// The page has been read to its end.
@@ -318,7 +319,7 @@ impl Fetch {
             Err(error) if error.kind() == Kind::Truncated => return Err(Broken::InBody(error)),
             Err(error) => return Err(Broken::Failed(error)),
         };
-        self.send(Arrival::Page { total: page.total }).await?;
+        self.send(Arrival::Page { total: page.total, before: page.before }).await?;
         let mut records = 0;
         let mut lot = Vec::new();
         let mut lot_bytes = 0;

@@ -209,9 +209,6 @@ impl Extraction<'_> {
     async fn walks(&self, walker: &mut StreamWalker<'_>, walks: &mut Vec<&'static str>) -> Result<()> {
         let mut continued = None;
         if let Some(state) = walker.unfinished().await? {
-            if walker.reading.stream.parent.is_none() {
-                walker.meter.advance(state.read);
-            }
             walks.push(state.name());
             continued = Some((state.walk.clone(), state.parents_changed_after.is_some()));
             walker.walk(state).await?;

@@ -88,7 +88,7 @@ pub struct StreamWalker<'a> {
     pub statistics: Statistics,
     /// Shows it.
     pub meter: Meter,
-    /// Records of the present page that the meter has counted; a repeated page is not counted twice.
+    /// Records of the present page that the meter has counted; what is read again is not counted twice.
     pub shown: u64,
 }
 
@@ -177,7 +177,9 @@ impl StreamWalker<'_> {
             position: state.position.clone(),
             complete: state.complete,
         };
-        let shown_before = self.meter.count().saturating_sub(state.read);
+        let shown_before = self.meter.count();
+        // What a walk that goes on had received counts, unless its pages say themselves where they stand.
+        let mut received_before = Some(state.read);
         let order = Order {
             stream: self.reading.stream.clone(),
             walk: state.walk.clone(),
@@ -214,12 +216,18 @@ impl StreamWalker<'_> {
             };
             let page_ended = matches!(arrival, Arrival::PageEnd { .. } | Arrival::ListRefused { .. });
             match arrival {
-                Arrival::Page { total } => {
+                Arrival::Page { total, before } => {
                     in_page = 0;
                     page_open = true;
                     state.total = total.or(state.total);
-                    if let (None, Some(total)) = (&self.reading.stream.parent, total) {
-                        self.meter.set_total(shown_before + total);
+                    if self.reading.stream.parent.is_none() {
+                        if let Some(before) = before.or(received_before) {
+                            self.stand(shown_before + before);
+                        }
+                        received_before = None;
+                        if let Some(total) = total {
+                            self.meter.set_total(shown_before + total);
+                        }
                     }
                 }
                 Arrival::Lot(lot) => {
@@ -422,6 +430,13 @@ impl StreamWalker<'_> {
         self.cursor = cursor;
         self.counts = counts;
         guarded
+    }
+
+    /// Lets the meter stand at the beginning of a page. What it has counted beyond that was counted when it was read before.
+    fn stand(&mut self, at: u64) {
+        let count = self.meter.count();
+        self.meter.advance(at.saturating_sub(count));
+        self.shown = count.saturating_sub(at);
     }
 
     /// Moves the meter by what has not been shown of the present page.

@@ -248,7 +248,7 @@ impl Source for FakeSource {
             records.truncate(kept);
             records.push(Err(Error::new(kind, "the body ended in the middle")));
         }
-        Ok(Page { records: stream::iter(records).boxed(), meta, total: Some(total) })
+        Ok(Page { records: stream::iter(records).boxed(), meta, total: Some(total), before: None })
     }
 
     fn next(&self, _: &PageRequest<'_>, meta: &Value, _: usize) -> Result<Next> {

@@ -96,7 +96,7 @@ impl Feed {
         let mut listed = self.files(kind).await?;
         let Some(next) = next_file(&listed, &known) else {
             let meta = Meta { read: kept(&listed, &known), more: false, whole: position.whole };
-            return Ok(Page { records: stream::empty().boxed(), meta: stored(&meta)?, total: None });
+            return Ok(Page { records: stream::empty().boxed(), meta: stored(&meta)?, total: None, before: None });
         };
         let file = listed.swap_remove(next);
         let mut read = known;
@@ -113,7 +113,12 @@ impl Feed {
         let more = next_file(&listed, &read).is_some();
         let meta = Meta { read, more, whole: position.whole || file.whole };
         let body = self.get(&file.url).await?.body();
-        Ok(Page { records: xml::elements(body, kind.path(), MAX_RECORD), meta: stored(&meta)?, total: None })
+        Ok(Page {
+            records: xml::elements(body, kind.path(), MAX_RECORD),
+            meta: stored(&meta)?,
+            total: None,
+            before: None,
+        })
     }
 
     /// Where to go after a file.
