@@ -148,6 +148,8 @@ named! {
     Bug {
         /// Extract commits the position after a page without the page, as a death between two transactions would.
         CursorBeforePage = "bug/cursor-before-page",
+        /// Of a list that is several searches, extract makes the first alone.
+        FirstPassAlone = "bug/first-pass-alone",
         /// Extract does not mark what a full list does not hold any more.
         ForgetDelete = "bug/forget-delete",
         /// An order that changed in staging is never mapped.

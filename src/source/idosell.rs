@@ -28,6 +28,7 @@ mod settings;
 use super::registry::SourcePlatform;
 use super::{Deletions, Finding, Identity, Incremental, Next, Page, PageRequest, Position, Source, StreamSpec, Walk};
 use crate::config::pipeline::{Connection, Rate};
+use crate::failpoint::{self, Bug};
 use crate::http::{self, Call, Client, ClientOptions, Failure, Response, RetryPolicy};
 use crate::{Error, Kind, Result, clock};
 use async_trait::async_trait;
@@ -226,7 +227,11 @@ impl IdoSell {
             zone: &self.zone,
             now: self.now(),
         };
-        passes::passes(stream.name, walk, &scope)
+        let mut passes = passes::passes(stream.name, walk, &scope)?;
+        if failpoint::is_planted(Bug::FirstPassAlone) {
+            passes.truncate(1);
+        }
+        Ok(passes)
     }
 
     /// The end of all windows of a walk that begins now.

@@ -5,11 +5,13 @@
 //! Everything is drawn from `WHARF_SOAK_SEED`, and the moment of each blow is counted in events (the n-th failpoint, call
 //! or piece of traffic), so a round that failed can be run again: the seed and the steps are printed.
 //! `WHARF_SOAK_SECONDS` says how long; `WHARF_SOAK_ROUND` runs that round alone, after the first load. Rounds take turns
-//! between a world that feeds SALESmanago and one that feeds eSputnik, by a way that the seed chooses.
+//! between a world that feeds SALESmanago and one that feeds eSputnik, by a way that the seed chooses. One of the two reads
+//! a WooCommerce, the other an IdoSell panel: which, the seed chooses, too.
 
 use crate::support::crm::Crm;
 use crate::support::cutter::Cutter;
 use crate::support::invariants::{check, check_at_any_time, told};
+use crate::support::seller::Seller;
 use crate::support::world::{Dice, Happening, Kind, Ran, World, ended};
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -91,7 +93,7 @@ async fn whatever_befalls_it_the_program_comes_to_rest_with_every_invariant_kept
         world.steps.clear();
         let mut dice = Dice::new(seed.wrapping_mul(1_000_003).wrapping_add(round));
         let result = deal(world, cutter, &mut dice).await;
-        let again = format!("seed {seed}, round {round}:\n{}", world.steps.join("\n"));
+        let again = format!("seed {seed}, round {round}, {:?}:\n{}", world.seller, world.steps.join("\n"));
         if let Err(failure) = result {
             panic!("{failure}\nthe last calls as noted:\n{}\nto repeat: {again}", last_calls(world).await);
         }
@@ -116,7 +118,9 @@ impl Place {
             1 => (Crm::SalesManago, json!({})),
             _ => (Crm::esputnik_that_goes_on(), json!({"target": {"orders_via": way}})),
         };
-        let kind = Kind { seed: seed % 97 + 1, crm, pipeline, ..Kind::default() };
+        // Ways by threes, sellers by twos: in any six seeds in a row every way meets every seller.
+        let seller = if seed % 2 == turn { Seller::IdoSell } else { Seller::WooCommerce };
+        let kind = Kind { seed: seed % 97 + 1, seller, crm, pipeline, ..Kind::default() };
         let mut world = World::on_a_server_of_its_own(kind).await;
         let cutter = Cutter::before(&world.home().postgres().join("run"));
         let sockets = world.home().postgres().join("run").display().to_string();
@@ -157,6 +161,7 @@ async fn deal(world: &mut World, cutter: &Cutter, dice: &mut Dice) -> Result<(),
     for _ in 0..3 + dice.below(6) {
         happen(world, dice);
     }
+    world.settle();
     for _ in 0..1 + dice.below(3) {
         let blow = draw(dice);
         world.steps.push(format!("{blow:?}"));

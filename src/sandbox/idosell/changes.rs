@@ -21,7 +21,8 @@ use serde_json::{Value, json};
 ///   "touch": false}}`, `{"remove_order": 10000}`;
 /// - `{"create_client": {"login": "…", "email": "…", …}}`, `{"edit_client": {"id": 41, "email": "…", …}}`,
 ///   `{"delete_client": 41}`, `{"subscribe": {"email": "…", "shop": 1}}` (somebody without an account);
-/// - `{"consent": {"client": 41, "channel": "email", "shop": 1, "agreed": false}}`;
+/// - `{"consent": {"client": 41, "channel": "email", "shop": 1, "agreed": false}}`, with `at` for another time than the
+///   panel's present (`"2026-02-14 09:12:30"`);
 /// - `{"edit_product": {"id": 100, "price": 19.5, "pieces": 3, "name": "…", "categories": [16], "class": "deleted",
 ///   "visible": false}}`, `{"rename_category": {"id": 16, "name": "…"}}`;
 /// - `{"advance_seconds": 3600}`: the clock;
@@ -103,8 +104,12 @@ pub fn change(shop: &mut Shop, request: &Value) -> Result<Value, String> {
                 Some(_) => return Err("`channel` is `email` or `sms`".to_owned()),
             };
             let agreed = wanted["agreed"].as_bool().ok_or("`agreed` is true or false")?;
-            let at = shop_place(shop, wanted)?;
-            client.state(channel, at, agreed, shop.now());
+            let place = shop_place(shop, wanted)?;
+            let at = match wanted.get("at") {
+                None => shop.now(),
+                Some(at) => at.as_str().and_then(|text| shop.panel.zone.read(text)).ok_or("`at` is a time")?,
+            };
+            client.state(channel, place, agreed, at);
             let shown = shown(&client);
             shop.save_person(client, false);
             Ok(shown)

@@ -3,11 +3,14 @@
 //! Several worlds work off the chains side by side, each with a shop, an account and a database of its own.
 //!
 //! Every point is met with kill -9, and with an error or a panic by turns. What feeds the account is gone through once more
-//! for an account that works in jobs: its points with kill -9, the one that only jobs reach with all three.
-//! `WHARF_CRASH_ALL=1` meets every point of both with all three.
+//! for an account that works in jobs: its points with kill -9, the one that only jobs reach with all three. What reads the
+//! shop is gone through once more for a panel that answers searches in windows of time: its points with kill -9, where a
+//! page and its position are written and where an order is mapped with all three.
+//! `WHARF_CRASH_ALL=1` meets every point of all with all three.
 
 use crate::support::crm::Crm;
 use crate::support::invariants::{check, check_at_any_time, told};
+use crate::support::seller::Seller;
 use crate::support::world::{Dice, Happening, Kind, Ran, World};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -33,27 +36,29 @@ struct Cell {
 
 type Chain = Vec<Cell>;
 
-/// What is gone through: a platform to be fed.
+/// What is gone through: a platform to be fed, or one to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tour {
     SalesManago,
     ESputnik,
+    IdoSell,
 }
 
 impl Tour {
     fn kind(self, n: usize) -> Kind {
         let crm = match self {
-            Self::SalesManago => Crm::SalesManago,
+            Self::SalesManago | Self::IdoSell => Crm::SalesManago,
             Self::ESputnik => Crm::esputnik_that_goes_on(),
         };
+        let seller = if self == Self::IdoSell { Seller::IdoSell } else { Seller::WooCommerce };
         // Large enough that no list is ever empty: that would be a matter of the guard.
-        Kind { seed: n as u64 + 1, customers: 30, orders: 90, products: 25, crm, ..Kind::default() }
+        Kind { seed: n as u64 + 1, customers: 30, orders: 90, products: 25, seller, crm, ..Kind::default() }
     }
 
     /// The calls that the platform does not deduplicate.
     fn unsafe_calls(self) -> &'static str {
         match self {
-            Self::SalesManago => "/api/v2/contact/addBatchContactExtEvent",
+            Self::SalesManago | Self::IdoSell => "/api/v2/contact/addBatchContactExtEvent",
             Self::ESputnik => "/api/v1/orders",
         }
     }
@@ -62,11 +67,15 @@ impl Tour {
     fn points(self) -> impl Iterator<Item = &'static Point> {
         let points = Point::ALL.iter().filter(move |point| match (self, point) {
             // No jobs.
-            (Self::SalesManago, Point::LoadAfterJob) => false,
+            (Self::SalesManago | Self::IdoSell, Point::LoadAfterJob) => false,
             // A finished job is as good as a look.
             (Self::ESputnik, Point::LoadAfterConfirm) => false,
             // No other stage knows what is fed.
             (Self::ESputnik, point) => is_all() || point.name().starts_with("load/"),
+            // No stage behind the transform knows what was read.
+            (Self::IdoSell, point) => {
+                is_all() || ["extract/", "transform/"].iter().any(|stage| point.name().starts_with(stage))
+            }
             _ => true,
         });
         points.filter(|point| !["restore", "prune"].iter().any(|stage| point.name().starts_with(stage)))
@@ -77,7 +86,10 @@ impl Tour {
         match self {
             _ if is_all() || point == Point::LoadAfterJob => ACTIONS.to_vec(),
             Self::SalesManago => vec!["kill", ACTIONS[1 + n % 2]],
-            Self::ESputnik => vec!["kill"],
+            Self::IdoSell if matches!(point, Point::ExtractPageLandedBeforeCursor | Point::TransformAfterStep) => {
+                ACTIONS.to_vec()
+            }
+            Self::ESputnik | Self::IdoSell => vec!["kill"],
         }
     }
 
@@ -98,6 +110,13 @@ impl Tour {
         let stages =
             [&["run/begun"][..], &["extract/"], &["transform/"], &["load/"], &[], &[], &["archive/"], &["run/"]];
         stages.iter().position(|stage| stage.iter().any(|stage| name.starts_with(stage))).unwrap()
+    }
+
+    /// The first chain of the n-th world; none of its points is gone through where the load is not.
+    fn first(self, n: usize) -> Chain {
+        let listed: Vec<&Point> = self.points().collect();
+        let first = FIRST.iter().filter(|point| listed.contains(point));
+        first.map(|point| Cell { point: *point, action: ACTIONS[n % ACTIONS.len()], at: 1 }).collect()
     }
 
     /// All cells in as few chains as their places allow.
@@ -140,6 +159,11 @@ async fn wherever_it_ends_while_it_feeds_an_account_that_works_in_jobs_the_next_
     go(Tour::ESputnik).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn wherever_it_ends_while_it_reads_a_panel_in_windows_of_time_the_next_run_puts_everything_right() {
+    go(Tour::IdoSell).await;
+}
+
 async fn go(tour: Tour) {
     let queue = Arc::new(Mutex::new(tour.chains()));
     let worlds: Vec<_> = (0..WORLDS).map(|n| tokio::spawn(work(tour, n, queue.clone()))).collect();
@@ -159,15 +183,16 @@ async fn work(tour: Tour, n: usize, queue: Arc<Mutex<VecDeque<Chain>>>) -> (BTre
     let mut world = World::new(tour.kind(n)).await;
     let mut dice = Dice::new(n as u64);
     let (mut struck, mut failures) = (BTreeSet::new(), Vec::new());
-    let mut next = Some(FIRST.map(|point| Cell { point, action: ACTIONS[n % ACTIONS.len()], at: 1 }).to_vec());
+    let mut next = Some(tour.first(n));
     while let Some(chain) = next.take().or_else(|| queue.lock().unwrap().pop_front()) {
         world.steps.clear();
-        if !FIRST.contains(&chain[0].point) {
+        if chain.first().is_some_and(|cell| !FIRST.contains(&cell.point)) {
             world.burst(&mut dice);
             // A contact that is new and has bought, or no event would wait for its card.
             for _ in 0..3 {
                 world.happen(Happening::GuestOrder, &mut dice);
             }
+            world.settle();
         }
         match work_chain(tour, &mut world, &chain, &mut struck).await {
             Ok(missed) => {

@@ -3,20 +3,33 @@
 mod careless_server;
 mod matrix;
 mod planted;
+mod planted_at_panel;
 mod planted_before_jobs;
 
+use crate::support::crm::Crm;
 use crate::support::invariants::{check, told};
+use crate::support::seller::Seller;
 use crate::support::world::{Dice, Kind, World, ended};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_world_that_nothing_disturbs_keeps_every_invariant() {
-    let mut world = World::new(Kind::default()).await;
+    undisturbed(Kind::default(), 4).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_world_between_a_panel_and_an_account_that_works_in_jobs_keeps_every_invariant_undisturbed() {
+    let crm = Crm::esputnik_that_goes_on();
+    undisturbed(Kind { seller: Seller::IdoSell, crm, ..Kind::default() }, 2).await;
+}
+
+async fn undisturbed(kind: Kind, rounds: u32) {
+    let mut world = World::new(kind).await;
     let mut dice = Dice::new(7);
     world.run_until_done().await.unwrap();
     let broken = check(&world).await;
     assert!(broken.is_empty(), "after the first run: {}", told(&broken));
-    for round in 1..=4 {
+    for round in 1..=rounds {
         world.burst(&mut dice);
         world.run_until_done().await.unwrap();
         let broken = check(&world).await;

@@ -1,6 +1,7 @@
 //! The invariants are seen to catch bugs: each is planted in the program on purpose, and the invariant that must notice
 //! it is named. The same story without the bug keeps every invariant.
 
+use super::planted_at_panel::PLANTS_AT_PANEL;
 use super::planted_before_jobs::PLANTS_BEFORE_JOBS;
 use crate::support::invariants::{Broken, Invariant, check, check_at_any_time, names, told};
 use crate::support::world::{Dice, Happening, Kind, World};
@@ -17,6 +18,16 @@ pub struct Plant {
     /// A failpoint that ends the first run.
     pub death: &'static str,
     pub caught_by: Invariant,
+}
+
+impl Plant {
+    /// As the program is told.
+    pub fn setting(&self) -> String {
+        match self.at {
+            0 => format!("{}=plant", self.bug.name()),
+            at => format!("{}=plant@{at}", self.bug.name()),
+        }
+    }
 }
 
 const PLANTS: [Plant; 10] = [
@@ -54,7 +65,8 @@ async fn each_planted_bug_is_caught_by_the_invariant_that_is_there_for_it() {
     let planted: BTreeSet<Bug> = PLANTS.iter().map(|plant| plant.bug).collect();
     let all: BTreeSet<Bug> = Bug::ALL.iter().copied().collect();
     let of_jobs: BTreeSet<Bug> = PLANTS_BEFORE_JOBS.iter().map(|plant| plant.bug).collect();
-    assert_eq!(&planted | &of_jobs, all, "every bug that can be planted is planted");
+    let at_panel: BTreeSet<Bug> = PLANTS_AT_PANEL.iter().map(|plant| plant.bug).collect();
+    assert_eq!(&(&planted | &of_jobs) | &at_panel, all, "every bug that can be planted is planted");
     are_caught(&PLANTS, |plant| story(plant, true)).await;
 }
 
@@ -116,11 +128,7 @@ async fn story(plant: &'static Plant, with_bug: bool) -> Vec<Broken> {
     if plant.bug == Bug::ResendUnknown {
         world.sandbox.fault(Fault::new(FaultKind::Lost, "/api/v2/contact/addBatchContactExtEvent").times(1));
     }
-    let bug = match (with_bug, plant.at) {
-        (false, _) => String::new(),
-        (true, 0) => format!("{}=plant", plant.bug.name()),
-        (true, at) => format!("{}=plant@{at}", plant.bug.name()),
-    };
+    let bug = if with_bug { plant.setting() } else { String::new() };
     let ran = world.run(&format!("{bug};{}", plant.death)).await;
     assert!(ran.is_done() != plant.death.contains("kill"), "{ran:?}");
     let mut broken = check_at_any_time(&world);

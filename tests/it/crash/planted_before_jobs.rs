@@ -45,7 +45,7 @@ async fn story(plant: &'static Plant, with_bug: bool) -> Vec<Broken> {
     if plant.bug == Bug::ResendUnknown {
         world.sandbox.fault(Fault::new(FaultKind::Lost, "/api/v1/orders").times(1));
     }
-    let bug = if with_bug { format!("{}=plant", plant.bug.name()) } else { String::new() };
+    let bug = if with_bug { plant.setting() } else { String::new() };
     if plant.bug == Bug::SkipIntent {
         dies_with_orders_in_flight(&world, &bug).await;
     } else {

@@ -10,7 +10,6 @@ use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use wharf::sandbox::Platform as _;
-use wharf::sandbox::woocommerce::Entity;
 
 /// What must hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -144,35 +143,16 @@ async fn rows(world: &World, query: &str) -> BTreeMap<String, Vec<String>> {
     rows
 }
 
-/// A product's categories are told by id: the shop does not mark a product whose category was renamed.
-fn comparable(mut row: Value) -> Value {
-    if let Some(categories) = row.get_mut("categories").and_then(Value::as_array_mut) {
-        for category in categories {
-            *category = category["id"].clone();
-        }
-    }
-    row
-}
-
 async fn staging(world: &World, found: &mut Found) {
-    for (entity, table) in [
-        (Entity::Categories, "categories"),
-        (Entity::Products, "products"),
-        (Entity::Variations, "variations"),
-        (Entity::Users, "customers"),
-        (Entity::Orders, "orders"),
-        (Entity::Refunds, "refunds"),
-    ] {
-        let all = world.shop().rows(entity);
-        let listed = all.into_iter().filter(|row| entity != Entity::Products || row["status"] != "trash");
-        let wanted: BTreeMap<String, Value> = listed.map(|row| (row["id"].to_string(), comparable(row))).collect();
+    for (table, shown) in world.seller.shown(&world.sandbox) {
         let query =
             format!("select source_key, payload from staging.{table} where connection = 'shop' and deleted_at is null");
-        let held: BTreeMap<String, Value> = rows(world, &query)
-            .await
-            .into_iter()
-            .map(|(key, rest)| (key, comparable(serde_json::from_str(&rest[0]).unwrap())))
-            .collect();
+        let mut held = rows(world, &query).await;
+        held.retain(|key, _| !world.seller.may_stay(key, &shown));
+        let comparable = |row: Value| world.seller.comparable(row);
+        let held: BTreeMap<String, Value> =
+            held.into_iter().map(|(key, rest)| (key, comparable(serde_json::from_str(&rest[0]).unwrap()))).collect();
+        let wanted: BTreeMap<String, Value> = shown.into_iter().map(|(key, row)| (key, comparable(row))).collect();
         let keys: BTreeSet<&String> = wanted.keys().chain(held.keys()).collect();
         for key in keys {
             match (wanted.get(key), held.get(key)) {

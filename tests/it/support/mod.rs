@@ -1,5 +1,6 @@
 //! What tests share.
 
+pub mod at_panel;
 pub mod canonical;
 pub mod convert;
 pub mod crm;
@@ -7,10 +8,15 @@ pub mod cutter;
 pub mod fake_esputnik;
 pub mod fake_shop;
 pub mod fake_target;
+mod happening;
+mod happening_idosell;
+mod happening_woocommerce;
 pub mod home;
 pub mod invariants;
 pub mod invariants_esputnik;
 pub mod naive;
+mod naive_idosell;
+mod naive_woocommerce;
 pub mod openapi;
 pub mod panel;
 pub mod person;
@@ -18,6 +24,7 @@ pub mod pipeline;
 pub mod postgres;
 pub mod program;
 pub mod s3;
+pub mod seller;
 pub mod shop;
 pub mod staged;
 pub mod web;

@@ -2,8 +2,10 @@
 //! shop and the account, and runs of the real `wharf` as a child that may not come back.
 
 use super::crm::Crm;
+pub use super::happening::Happening;
 use super::home::Home;
 use super::program::program;
+use super::seller::Seller;
 use super::{TestDatabase, database};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -12,8 +14,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::process::Command;
 use wharf::sandbox::salesmanago;
-use wharf::sandbox::woocommerce::{self, Entity, WooCommerce};
-use wharf::sandbox::{Platform as _, Sandbox, SandboxOptions};
+use wharf::sandbox::woocommerce::WooCommerce;
+use wharf::sandbox::{Sandbox, SandboxOptions};
 
 /// Longer than any run takes; whatever takes longer hangs.
 const HANGS: Duration = Duration::from_secs(150);
@@ -72,13 +74,23 @@ pub struct Kind {
     pub products: usize,
     /// Members of the pipeline file, over the usual ones.
     pub pipeline: Value,
+    /// What is read.
+    pub seller: Seller,
     /// What is fed.
     pub crm: Crm,
 }
 
 impl Default for Kind {
     fn default() -> Self {
-        Self { seed: 1, customers: 24, orders: 48, products: 30, pipeline: json!({}), crm: Crm::SalesManago }
+        Self {
+            seed: 1,
+            customers: 24,
+            orders: 48,
+            products: 30,
+            pipeline: json!({}),
+            seller: Seller::WooCommerce,
+            crm: Crm::SalesManago,
+        }
     }
 }
 
@@ -100,6 +112,8 @@ pub struct World {
     pub url: String,
     /// Where the program finds it; another place where a proxy stands between.
     pub database_url: String,
+    /// What is read.
+    pub seller: Seller,
     /// What is fed.
     pub crm: Crm,
     /// Whoever has opted out at the account, as [`Crm::find`] names people.
@@ -141,13 +155,7 @@ impl World {
     }
 
     async fn at(url: String, place: Place, kind: Kind) -> Self {
-        let shop = woocommerce::Options {
-            customers: kind.customers,
-            orders: kind.orders,
-            seed: kind.seed,
-            ..woocommerce::Options::default()
-        };
-        let served = kind.crm.served(SandboxOptions::default().with(shop));
+        let served = kind.crm.served(kind.seller.served(SandboxOptions::default(), &kind));
         let sandbox = Sandbox::start(served).await.unwrap();
         let folder = tempfile::Builder::new().prefix("wharf-world-").tempdir().unwrap();
         let mut world = Self {
@@ -156,6 +164,7 @@ impl World {
             sandbox,
             folder,
             database_url: url,
+            seller: kind.seller,
             crm: kind.crm,
             opted_out: BTreeSet::new(),
             undecided: BTreeSet::new(),
@@ -167,34 +176,16 @@ impl World {
             steps: Vec::new(),
             next: 0,
         };
-        world.trim_catalogue(kind.products);
+        world.seller.trim_catalogue(&world.sandbox, kind.products);
         world.opt_out_beforehand();
-        world.write_pipeline(&world.sandbox.woocommerce_url(), &world.crm.url(&world.sandbox), &kind.pipeline);
+        world.write_pipeline(&world.seller.url(&world.sandbox), &world.crm.url(&world.sandbox), &kind.pipeline);
         world
     }
 
     /// The account has met three of the shop's people before, and they have opted out there.
     fn opt_out_beforehand(&mut self) {
-        let agreed = self.shop().rows(Entity::Users).into_iter().filter(has_agreed);
-        let emails: Vec<String> = agreed.filter_map(|row| Some(row["email"].as_str()?.trim().to_lowercase())).collect();
-        for email in emails.into_iter().filter(|email| email.contains('@')).take(3) {
+        for email in self.seller.agreed(&self.sandbox).into_iter().take(3) {
             self.opted_out.extend(self.crm.meet(&self.sandbox, &email));
-        }
-    }
-
-    /// A catalogue of hundreds of products is the longest part of every first run and tells a test nothing.
-    fn trim_catalogue(&self, products: usize) {
-        let shop = self.shop();
-        let kept: BTreeSet<u64> = shop.rows(Entity::Products).iter().take(products).map(id).collect();
-        for variation in shop.rows(Entity::Variations) {
-            if !kept.contains(&variation["parent_id"].as_u64().unwrap_or_default()) {
-                self.change(json!({"vanish": {"entity": "variations", "id": id(&variation)}}));
-            }
-        }
-        for product in shop.rows(Entity::Products) {
-            if !kept.contains(&id(&product)) {
-                self.change(json!({"vanish": {"entity": "products", "id": id(&product)}}));
-            }
         }
     }
 
@@ -202,12 +193,7 @@ impl World {
     pub fn write_pipeline(&self, shop_url: &str, account_url: &str, more: &Value) {
         let mut pipeline = json!({
             "name": "world",
-            "sources": [{
-                "connection": "shop", "platform": "woocommerce", "base_url": shop_url, "auth": "basic",
-                "consumer_key": woocommerce::CONSUMER_KEY, "consumer_secret": woocommerce::CONSUMER_SECRET,
-                "per_page": 20, "compare_keys_every": "0s", "full_walk_every": "0s", "max_deleted_share": 0.6,
-                "consent_meta_keys": [{"key": "marketing_consent", "date_key": "marketing_consent_date"}],
-            }],
+            "sources": [self.seller.source(&self.sandbox, shop_url)],
             "target": self.crm.target(&self.sandbox, account_url),
             "contacts": {"consent": "all"},
             "orders": {"statuses": {"shipped": "IN_PROGRESS"}},
@@ -226,6 +212,7 @@ impl World {
         self.folder.path().join("archive")
     }
 
+    /// The shop, where it is a WooCommerce.
     pub fn shop(&self) -> &WooCommerce {
         self.sandbox.woocommerce().unwrap()
     }
@@ -283,6 +270,7 @@ impl World {
 
     pub async fn run_until_done_with(&self, failpoints: &str) -> Result<(), String> {
         let mut last = String::new();
+        self.settle();
         for _ in 0..4 {
             let ran = self.run(failpoints).await;
             if ran.is_done() {
@@ -295,8 +283,7 @@ impl World {
 
     /// Changes the shop, past all faults.
     pub fn change(&self, request: Value) -> Value {
-        let told = request.to_string();
-        self.shop().change(&request).unwrap_or_else(|error| panic!("{told}: {error}"))
+        self.seller.change(&self.sandbox, &request)
     }
 
     /// Moves the shop's clock; its time then, as the shop writes it.
@@ -305,16 +292,12 @@ impl World {
         now["now"].as_str().unwrap().to_owned()
     }
 
-    fn ids(&self, entity: Entity, is_it: impl Fn(&Value) -> bool) -> Vec<u64> {
-        self.shop().rows(entity).iter().filter(|row| is_it(row)).map(id).collect()
-    }
-
-    fn number(&mut self) -> u64 {
+    pub(super) fn number(&mut self) -> u64 {
         self.next += 1;
         self.next
     }
 
-    fn told(&mut self, step: String) {
+    pub(super) fn told(&mut self, step: String) {
         self.steps.push(step);
     }
 
@@ -324,190 +307,13 @@ impl World {
         for what in Happening::ALL {
             self.happen(*what, dice);
         }
+        self.settle();
     }
 
-    /// One thing happens; what it concerns is drawn.
-    pub fn happen(&mut self, what: Happening, dice: &mut Dice) {
-        let is_customer = |row: &Value| row["role"] == "customer";
-        let customers = self.ids(Entity::Users, is_customer);
-        match what {
-            Happening::GuestOrder => {
-                let n = self.number();
-                let email = format!("guest{n}@walk-in.example");
-                let order = self.order(dice, 0, &email);
-                self.told(format!("{email} orders {order} as a guest"));
-            }
-            Happening::CustomerOrder => {
-                let Some(customer) = dice.pick(&customers).copied() else { return };
-                let row = self.shop().row(Entity::Users, customer).unwrap();
-                // Stored with blanks around it by older versions of the shop, but not taken so from anybody.
-                let email = row["billing"]["email"].as_str().unwrap_or_default().trim().to_owned();
-                let order = self.order(dice, customer, &email);
-                self.told(format!("customer {customer} orders {order}"));
-            }
-            Happening::OrderMovesOn => {
-                let open = self.ids(Entity::Orders, |row| {
-                    matches!(row["status"].as_str(), Some("pending" | "on-hold" | "processing" | "completed"))
-                });
-                let Some(order) = dice.pick(&open).copied() else { return };
-                let row = self.shop().row(Entity::Orders, order).unwrap();
-                let next = match row["status"].as_str() {
-                    Some("pending" | "on-hold") => *dice.pick(&["processing", "cancelled", "completed"]).unwrap(),
-                    Some("processing") => *dice.pick(&["completed", "completed", "cancelled"]).unwrap(),
-                    _ => "refunded",
-                };
-                self.change(json!({"update": {"entity": "orders", "id": order, "fields": {"status": next}}}));
-                self.told(format!("order {order} becomes {next}"));
-            }
-            Happening::CustomerChanges => {
-                let Some(customer) = dice.pick(&customers).copied() else { return };
-                let name = format!("Name{}", self.number());
-                self.change(json!({"update": {"entity": "customers", "id": customer, "fields": {"last_name": name}}}));
-                self.told(format!("customer {customer} is now called {name}"));
-            }
-            Happening::EmailMoves => {
-                let Some(customer) = dice.pick(&customers).copied() else { return };
-                let row = self.shop().row(Entity::Users, customer).unwrap();
-                for place in [&row["email"], &row["billing"]["email"]] {
-                    self.former.insert(place.as_str().unwrap_or_default().trim().to_lowercase());
-                }
-                let email = format!("moved{}@walk-in.example", self.number());
-                self.change(json!({"update": {"entity": "customers", "id": customer,
-                    "fields": {"email": email, "billing": {"email": email}}}}));
-                self.told(format!("customer {customer} moves to {email}"));
-            }
-            Happening::ConsentFlips => {
-                let Some(customer) = dice.pick(&customers).copied() else { return };
-                let row = self.shop().row(Entity::Users, customer).unwrap();
-                let says = if has_agreed(&row) { "no" } else { "yes" };
-                // The account's clock is the real one, and a statement counts by its time there.
-                let now = jiff::Timestamp::now().to_string();
-                self.change(json!({"update": {"entity": "customers", "id": customer, "fields": {"meta_data": [
-                    {"key": "marketing_consent", "value": says},
-                    {"key": "marketing_consent_date", "value": now},
-                ]}}}));
-                let email = row["email"].as_str().unwrap_or_default();
-                let card = self.crm.find(&self.sandbox, email);
-                if let Some(card) = card.filter(|card| says == "yes" && self.opted_out.remove(card)) {
-                    self.undecided.insert(card);
-                }
-                self.told(format!("customer {customer} says {says} at {now}"));
-            }
-            Happening::CustomerLeaves => {
-                // Not the last ones: a shop that loses most of its customers is a matter of the guard.
-                if customers.len() < 12 {
-                    return;
-                }
-                let Some(customer) = dice.pick(&customers).copied() else { return };
-                let row = self.shop().row(Entity::Users, customer).unwrap();
-                for place in [&row["email"], &row["billing"]["email"]] {
-                    self.former.insert(place.as_str().unwrap_or_default().trim().to_lowercase());
-                }
-                self.change(json!({"delete": {"entity": "customers", "id": customer, "force": true}}));
-                self.told(format!("customer {customer} leaves"));
-            }
-            Happening::OrderVanishes => {
-                let orders = self.ids(Entity::Orders, |_| true);
-                if orders.len() < 20 {
-                    return;
-                }
-                let Some(order) = dice.pick(&orders).copied() else { return };
-                let row = self.shop().row(Entity::Orders, order).unwrap();
-                self.former.insert(row["billing"]["email"].as_str().unwrap_or_default().trim().to_lowercase());
-                self.gone_orders.insert(row["number"].as_str().unwrap_or_default().to_owned());
-                self.change(json!({"delete": {"entity": "orders", "id": order, "force": true}}));
-                self.told(format!("order {order} vanishes"));
-            }
-            Happening::CategoryRenamed => {
-                let categories = self.ids(Entity::Categories, |_| true);
-                let Some(category) = dice.pick(&categories).copied() else { return };
-                let name = format!("Category{}", self.number());
-                self.change(json!({"update": {"entity": "categories", "id": category, "fields": {"name": name}}}));
-                self.told(format!("category {category} is now {name}"));
-            }
-            Happening::ProductChanges => {
-                let products = self.ids(Entity::Products, |row| row["status"] != "trash");
-                let categories = self.shop().rows(Entity::Categories);
-                let (Some(product), Some(category)) = (dice.pick(&products).copied(), dice.pick(&categories)) else {
-                    return;
-                };
-                let price = format!("{}.99", self.number());
-                let into = json!([{"id": category["id"], "name": category["name"], "slug": category["slug"]}]);
-                self.change(json!({"update": {"entity": "products", "id": product,
-                    "fields": {"price": price, "regular_price": price, "categories": into}}}));
-                self.told(format!("product {product} costs {price} and is in category {}", category["id"]));
-            }
-            Happening::OptOutThere => {
-                let here: Vec<String> = self
-                    .ids(Entity::Users, is_customer)
-                    .into_iter()
-                    .filter_map(|customer| {
-                        Some(self.shop().row(Entity::Users, customer)?["email"].as_str()?.trim().to_lowercase())
-                    })
-                    .collect();
-                let Some(email) = dice.pick(&here).cloned() else { return };
-                if let Some(person) = self.crm.opt_out(&self.sandbox, &email) {
-                    self.opted_out.insert(person);
-                    self.told(format!("{email} opts out at the account"));
-                }
-            }
-        }
+    /// Lets so much time pass at the shop that everything can be asked for.
+    pub fn settle(&self) {
+        self.seller.settle(&self.sandbox);
     }
-
-    fn order(&mut self, dice: &mut Dice, customer: u64, email: &str) -> u64 {
-        let products = self.ids(Entity::Products, |row| row["status"] != "trash");
-        let lines: Vec<Value> = (0..=dice.below(2))
-            .filter_map(|_| {
-                Some(json!({"product_id": dice.pick(&products)?, "quantity": 1 + dice.below(3),
-                "total": format!("{}.50", 5 + dice.below(200))}))
-            })
-            .collect();
-        let status = *dice.pick(&["processing", "processing", "completed", "pending"]).unwrap();
-        let n = self.number();
-        let mut billing = json!({"first_name": format!("First{n}"), "last_name": "Guest",
-            "address_1": "Long Street 1", "city": "Town", "postcode": "00-001", "country": "PL"});
-        // The shop takes no empty address; accounts without one leave it out.
-        if !email.trim().is_empty() {
-            billing["email"] = json!(email);
-        }
-        let made = self.change(json!({"create": {"entity": "orders", "fields": {
-            "status": status, "customer_id": customer, "payment_method": "p24", "line_items": lines,
-            "billing": billing,
-        }}}));
-        id(&made)
-    }
-}
-
-/// What may happen at the shop and at the account.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Happening {
-    GuestOrder,
-    CustomerOrder,
-    OrderMovesOn,
-    CustomerChanges,
-    EmailMoves,
-    ConsentFlips,
-    CustomerLeaves,
-    OrderVanishes,
-    CategoryRenamed,
-    ProductChanges,
-    OptOutThere,
-}
-
-impl Happening {
-    pub const ALL: &[Happening] = &[
-        Happening::GuestOrder,
-        Happening::CustomerOrder,
-        Happening::OrderMovesOn,
-        Happening::CustomerChanges,
-        Happening::EmailMoves,
-        Happening::ConsentFlips,
-        Happening::CustomerLeaves,
-        Happening::OrderVanishes,
-        Happening::CategoryRenamed,
-        Happening::ProductChanges,
-        Happening::OptOutThere,
-    ];
 }
 
 /// Waits for a child; one that hangs is killed and the test fails.
@@ -522,12 +328,12 @@ pub async fn ended(child: tokio::process::Child) -> Ran {
     }
 }
 
-fn has_agreed(user: &Value) -> bool {
+pub(super) fn has_agreed(user: &Value) -> bool {
     let entries = user["meta_data"].as_array();
     entries.into_iter().flatten().any(|entry| entry["key"] == "marketing_consent" && entry["value"] == "yes")
 }
 
-fn id(row: &Value) -> u64 {
+pub(super) fn id(row: &Value) -> u64 {
     row["id"].as_u64().unwrap_or_default()
 }
 
