@@ -9,8 +9,8 @@
 //!
 //! The allowance is `calls` in any stretch of length `per`. A call up to `late` after its turn, followed by punctual ones,
 //! makes stretches shorter than `calls` spacings by just that; and a request is not always equally long on its way. So the
-//! spacing is `(per + slack) / calls` with a slack of a fiftieth of `per` (at most a second), of which `late` is the part
-//! that callers may use and the rest belongs to the network. That is 98 % of the allowance.
+//! spacing is `(per + slack) / calls` with a slack of 1.5 % of `per` (at most a second), of which `late` is the part
+//! that callers may use and the rest belongs to the network. That is 98.5 % of the allowance.
 //!
 //! A machine that stalls misses turns by more than that. Whoever has had all turns of the last `per`, and has those of the
 //! next `per` in hand, knows of every call that can fall into one stretch with a late one: it makes up for missed turns, as
@@ -30,11 +30,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// The slack is this part of the time that the rate counts in, and at most [`MOST_SLACK`].
-const SLACK_PART: f64 = 0.02;
+const SLACK_PART: f64 = 0.015;
 /// More slack than this is never needed: timers and networks are late by less.
 const MOST_SLACK: f64 = 1.0;
 /// The part of the slack that callers may be late by.
-const LATE_PART: f64 = 0.7;
+const LATE_PART: f64 = 0.6;
 
 /// How far apart turns are, and by how much a call may miss its turn.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -69,7 +69,10 @@ async fn blocks_follow_each_other_across_restarts_and_unused_turns_come_back() {
     let before = next_turn(&db).await;
     second.give_back(two.serial, 40).await.unwrap();
     let back = before - next_turn(&db).await;
-    assert!((back - 40.0 * 1.02).abs() < 0.01, "only the last block is taken back: {back}");
+    assert!(
+        (back - 40.0 * one.spacing.between.as_secs_f64()).abs() < 0.01,
+        "only the last block is taken back: {back}"
+    );
 }
 
 #[tokio::test]
