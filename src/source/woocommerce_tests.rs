@@ -198,9 +198,41 @@ fn an_empty_page_where_rows_were_promised_is_doubted_once() {
     let error = again.after(&empty, 0, 100, 0).unwrap_err();
     assert_eq!(error.kind(), Kind::Truncated, "a shop that promises rows again and gives none is half read");
     assert!(error.detail().contains("gives 200 rows") && error.detail().contains("has 250"), "{error}");
-    // Rows that left meanwhile were nobody's promise.
+    // Rows that left meanwhile were nobody's promise, but those behind them moved to pages that were read already.
     let fewer = Meta { total: Some(200), ..full };
-    assert_eq!(back.after(&fewer, 100, 100, 0).unwrap(), None);
+    let further_back = back.after(&fewer, 100, 100, 0).unwrap().unwrap();
+    assert_eq!(further_back.offset, 0);
+    let first = further_back.after(&Meta { start: 0, ..fewer.clone() }, 100, 100, 0).unwrap().unwrap();
+    assert_eq!((first.offset, first.after(&fewer, 100, 100, 0).unwrap()), (100, None));
+}
+
+/// A case that the property found: the pages beyond the end say no total, and three rows had left before the place.
+#[test]
+fn rows_that_left_show_after_an_empty_page_too() {
+    let place = Place { offset: 38, total: Some(40), ..Place::default() };
+    let back = place.after(&Meta { start: 38, per_page: 2, ..Meta::default() }, 0, 2, 0).unwrap().unwrap();
+    assert_eq!((back.offset, back.total), (36, Some(40)));
+    let last = Meta { start: 36, per_page: 2, total: Some(37), ..Meta::default() };
+    let further_back = back.after(&last, 1, 2, 0).unwrap().unwrap();
+    assert_eq!(further_back.offset, 33, "three rows left: the three before the page moved to pages that were read");
+}
+
+#[test]
+fn where_pages_before_an_empty_one_are_empty_too_the_walk_goes_further_back_each_time() {
+    let empty = |start| Meta { start, per_page: 100, ..Meta::default() };
+    let mut place = Place { offset: 1000, total: Some(1100), ..Place::default() };
+    let mut offsets = Vec::new();
+    while place.offset > 0 {
+        place = place.after(&empty(place.offset), 0, 100, 0).unwrap().unwrap();
+        offsets.push(place.offset);
+    }
+    assert_eq!(offsets, [900, 700, 300, 0]);
+    assert_eq!(place.after(&empty(0), 0, 100, 0).unwrap(), None, "the list is empty now");
+    // The same page promised and empty again is no list that shrinks.
+    let full = Meta { start: 300, per_page: 100, total: Some(1100), ..Meta::default() };
+    let place = Place { offset: 300, empty_at: Some(400), total: Some(1100), ..Place::default() };
+    let again = place.after(&full, 100, 100, 0).unwrap().unwrap();
+    assert_eq!(again.after(&empty(400), 0, 100, 0).unwrap_err().kind(), Kind::Truncated);
 }
 
 #[test]

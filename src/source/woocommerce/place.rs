@@ -15,13 +15,13 @@ pub(super) struct Place {
     pub(super) offset: u64,
     /// Rows per page, where fewer than usual.
     pub(super) per_page: Option<u64>,
-    /// How many rows the page before spoke of.
+    /// How many rows the last page that said it spoke of.
     pub(super) total: Option<u64>,
     /// When the page before was read (Unix seconds).
     pub(super) at: i64,
     /// The page before was itself read because the walk had stood still.
     pub(super) caught_up: bool,
-    /// The page that came empty although the one before promised rows on it.
+    /// The page that came empty although one before promised rows on it.
     pub(super) empty_at: Option<u64>,
     /// Of a walk over the keys of orders: the trash, after all others.
     pub(super) trash: bool,
@@ -64,7 +64,8 @@ impl Place {
         Ok(Some(Place {
             offset,
             per_page: small.then_some(meta.per_page),
-            total: meta.total,
+            // An empty page says nothing of the list: what left before it must show on the next page still.
+            total: meta.total.or(self.total),
             at: now,
             caught_up: meta.catches_up,
             empty_at,
@@ -73,29 +74,29 @@ impl Place {
         }))
     }
 
-    /// The next row after a page without any. Where rows were promised, the page before is read again: they may have gone
-    /// meanwhile, and then that page speaks of fewer. A shop that promises them again and gives none is half read.
+    /// The next row after a page without any. Where rows were promised, a page before is read again, further back each
+    /// time that it is empty too: rows may have gone meanwhile, and then that page speaks of fewer. A shop that promises
+    /// the same page again and gives no rows on it is half read.
     pub(super) fn offset_after_empty(&self, meta: &Meta) -> Result<Option<(u64, Option<u64>)>> {
-        let promised = match meta.total {
+        let (promised, doubted) = match meta.total {
             // A plug-in may hide rows after they were counted, but hardly a page of them.
-            Some(total) if total < meta.start.saturating_add(meta.per_page) => None,
-            Some(total) => Some(total),
-            None => self.total.filter(|total| *total > meta.start && meta.start > 0),
+            Some(total) if total < meta.start.saturating_add(meta.per_page) => return Ok(self.offset_after(meta, 0)),
+            Some(total) => (total, self.empty_at.is_some()),
+            None => match self.total.filter(|total| *total > meta.start && meta.start > 0) {
+                Some(total) => (total, self.empty_at.is_some_and(|at| at <= meta.start)),
+                None => return Ok(self.offset_after(meta, 0)),
+            },
         };
-        match promised {
-            None => Ok(self.offset_after(meta, 0)),
-            Some(_) if self.empty_at.is_none() => {
-                Ok(Some((meta.start.saturating_sub(meta.per_page), Some(meta.start))))
-            }
-            Some(total) => Err(Error::new(
+        if doubted {
+            let given = meta.start.max(self.empty_at.unwrap_or(0));
+            return Err(Error::new(
                 Kind::Truncated,
-                format!(
-                    "the shop gives {} rows of a list of which it says that it has {total}",
-                    meta.start.max(self.empty_at.unwrap_or(0))
-                ),
+                format!("the shop gives {given} rows of a list of which it says that it has {promised}"),
             )
-            .hint("nothing is marked as deleted; the next run goes on here. Does the list open in the shop's administration?")),
+            .hint("nothing is marked as deleted; the next run goes on here. Does the list open in the shop's administration?"));
         }
+        let back = self.empty_at.map_or(meta.per_page, |at| (at - meta.start).saturating_mul(2));
+        Ok(Some((meta.start.saturating_sub(back), Some(meta.start))))
     }
 
     /// The next row to ask for, and the empty page that is remembered.
