@@ -345,7 +345,9 @@ struct Stretch {
     length: Duration,
     /// With all of it, for calls that come close upon each other because they make up for missed turns.
     whole: Duration,
+    /// As the rate says it, without slack.
     per: Duration,
+    /// How many calls each of them may hold.
     calls: usize,
 }
 

@@ -229,17 +229,19 @@ proptest! {
     fn a_process_alone_makes_up_for_what_its_machine_stalls(
         way in prop::collection::vec(100u64..2_000, 1..9),
         timers in prop::collection::vec(100u64..2_500, 20..40),
-        stalls in prop::collection::vec(15_000u64..130_000, 1..3),
+        stalls in prop::collection::vec(15_000u64..180_000, 1..3),
     ) {
         let rate = Rate { calls: 50, per: Duration::from_secs(1) };
         let process = Process { born: 0, dies: u64::MAX, skew: 11, gives_back: false };
-        // A stall every ten to forty calls.
+        let in_a_row = Duration::from_micros(stalls.iter().sum());
+        // A stall, or two, every twenty to forty calls.
         let timers = timers.into_iter().chain(stalls).collect();
         let world = World { rate, processes: vec![process], way, timers, delays: vec![0], until: 60_000_000 };
         let made = simulate(&world);
         prop_assert_eq!(stretch_is_kept(rate, &made), Ok(()));
-        // Without making up, each stall would cost several turns: a tenth of all.
-        prop_assert!(made.len() as f64 >= 0.95 * 50.0 * 60.0, "{}", made.len());
+        // Without making up, each stall would cost several turns: a tenth of all, and of two in a row a fifth.
+        let bar = if in_a_row <= MAKE_UP { 0.95 } else { 0.9 };
+        prop_assert!(made.len() as f64 >= bar * 50.0 * 60.0, "{}", made.len());
     }
 }
 

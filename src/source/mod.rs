@@ -9,8 +9,8 @@ pub mod idosell;
 pub mod registry;
 pub mod woocommerce;
 
-use crate::Result;
 use crate::http::RecordStream;
+use crate::{Error, Result};
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -165,6 +165,30 @@ pub struct Finding {
     pub ok: bool,
     /// What is missing on the platform's side and what to click there, where it did not work; else what was seen.
     pub detail: String,
+}
+
+impl Finding {
+    /// It worked, and this was seen.
+    pub fn passed(what: impl Into<String>, detail: impl Into<String>) -> Finding {
+        Finding { what: what.into(), ok: true, detail: detail.into() }
+    }
+
+    /// It did not work, for this reason; the error's hint says what to do.
+    pub fn failed(what: impl Into<String>, error: &Error) -> Finding {
+        let detail = match error.hint_text() {
+            Some(hint) => format!("{error}; {hint}"),
+            None => error.to_string(),
+        };
+        Finding { what: what.into(), ok: false, detail }
+    }
+
+    /// What a call said.
+    pub fn of(what: impl Into<String>, said: Result<String>) -> Finding {
+        match said {
+            Ok(detail) => Finding::passed(what, detail),
+            Err(error) => Finding::failed(what, &error),
+        }
+    }
 }
 
 /// A shop platform. One value serves one connection of one pipeline.

@@ -125,6 +125,9 @@ impl List {
 }
 
 proptest! {
+    // A thousandth of the cases is enough to lose a row in.
+    #![proptest_config(ProptestConfig::with_cases(5_000))]
+
     #[test]
     fn a_walk_sees_every_row_that_stays_although_others_leave(
         size in 0u64..60, per_page in 1u64..9, removals in prop::collection::vec((0usize..30, 0usize..60), 0..12),

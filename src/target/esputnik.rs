@@ -292,12 +292,9 @@ impl Target for ESputnik {
     async fn check(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
         let mut say = |what: &str, result: Result<String>| {
-            let ok = result.is_ok();
-            let detail = result.unwrap_or_else(|error| match error.hint_text() {
-                Some(hint) => format!("{error}; {hint}"),
-                None => error.to_string(),
-            });
-            findings.push(Finding { what: what.into(), ok, detail });
+            let finding = Finding::of(what, result);
+            let ok = finding.ok;
+            findings.push(finding);
             ok
         };
         let account = self.read("v1/account/info", &[]).await;

@@ -486,42 +486,26 @@ impl Target for SalesManago {
     }
 
     async fn check(&self) -> Vec<Finding> {
-        let mut findings = Vec::new();
-        let mut say = |what: &str, result: std::result::Result<String, String>| {
-            let ok = result.is_ok();
-            findings.push(Finding { what: what.into(), ok, detail: result.unwrap_or_else(|detail| detail) });
-        };
-        let explained = |error: &Error| match error.hint_text() {
-            Some(hint) => format!("{error}; {hint}"),
-            None => error.to_string(),
-        };
+        let what = "SALESmanago accepts the credentials";
         let users = match self.users().await {
             Ok(users) => users,
-            Err(error) => {
-                say("SALESmanago accepts the credentials", Err(explained(&error)));
-                return findings;
-            }
+            Err(error) => return vec![Finding::failed(what, &error)],
         };
-        say("SALESmanago accepts the credentials", Ok(format!("client {}", self.settings.client_id)));
+        let credentials = Finding::passed(what, format!("client {}", self.settings.client_id));
         let owner = &self.settings.owner;
-        say(
-            "the owner is a user of the account",
-            match users.contains(&owner.to_lowercase()) {
-                true => Ok(owner.clone()),
-                false if users.is_empty() => Ok("the account does not list its users; the first load will tell".into()),
-                false => Err(explained(&no_such_owner())),
-            },
-        );
+        let is_user = match users.contains(&owner.to_lowercase()) {
+            true => Ok(owner.clone()),
+            false if users.is_empty() => Ok("the account does not list its users; the first load will tell".into()),
+            false => Err(no_such_owner()),
+        };
         // An address that need not exist: an unknown contact is no error (sheet, section 4).
         let body = Map::from_iter([("email".to_owned(), json!(owner))]);
-        say(
-            "contacts can be read",
-            match self.read("api/contact/hasContact", body).await {
-                Ok(_) => Ok("contact/hasContact answers".into()),
-                Err(error) => Err(explained(&error)),
-            },
-        );
-        findings
+        let read = self.read("api/contact/hasContact", body).await;
+        vec![
+            credentials,
+            Finding::of("the owner is a user of the account", is_user),
+            Finding::of("contacts can be read", read.map(|_| "contact/hasContact answers".into())),
+        ]
     }
 
     fn deliver_settings(&self) -> Value {

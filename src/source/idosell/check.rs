@@ -27,14 +27,15 @@ pub async fn findings(shop: &IdoSell) -> Vec<Finding> {
                 names.join(", "),
                 languages.join(", ")
             );
-            findings.push(passed(what, format!("{} at {}: {about}", shop.api, shop.client.options().base_url)));
+            findings
+                .push(Finding::passed(what, format!("{} at {}: {about}", shop.api, shop.client.options().base_url)));
             let known: Vec<u32> = config.shops.iter().filter_map(Shop::number).collect();
             let unknown: Vec<String> =
                 shop.shops().iter().filter(|one| !known.contains(one)).map(ToString::to_string).collect();
             if !unknown.is_empty() && !known.is_empty() {
                 let error = Error::new(Kind::PipelineFile, format!("the panel has no shop {}", unknown.join(", ")))
                     .hint("set shop_id to one of those above, or to `all`");
-                findings.push(failed("the shop is one of the panel's", &error));
+                findings.push(Finding::failed("the shop is one of the panel's", &error));
             }
             let _ = shop.shops.set(known);
             findings.extend(clocks(shop).await);
@@ -45,10 +46,10 @@ pub async fn findings(shop: &IdoSell) -> Vec<Finding> {
                 "{}; the right SYSTEM, r, is missing: shops, clock and server load cannot be asked for",
                 shop.api
             );
-            findings.push(passed(what, detail));
+            findings.push(Finding::passed(what, detail));
         }
         Err(error) => {
-            findings.push(failed(what, &error));
+            findings.push(Finding::failed(what, &error));
             return findings;
         }
     }
@@ -71,9 +72,9 @@ pub async fn findings(shop: &IdoSell) -> Vec<Finding> {
             Ok(envelope) => {
                 let total = envelope.total.unwrap_or(envelope.records.len() as u64);
                 let span = if windowed { " in the last 30 days" } else { "" };
-                passed(what, format!("{total}{span}"))
+                Finding::passed(what, format!("{total}{span}"))
             }
-            Err(error) => failed(what, &error),
+            Err(error) => Finding::failed(what, &error),
         });
         // Wrong keys are counted somewhere: once is enough.
         if findings.last().is_some_and(|finding| !finding.ok && finding.detail.starts_with(Kind::Credentials.code())) {
@@ -83,8 +84,8 @@ pub async fn findings(shop: &IdoSell) -> Vec<Finding> {
     if let Some(feed) = &shop.feed {
         let what = "the offer feed can be read";
         findings.push(match feed.describe().await {
-            Ok(files) => passed(what, files),
-            Err(error) => failed(what, &error),
+            Ok(files) => Finding::passed(what, files),
+            Err(error) => Finding::failed(what, &error),
         });
     }
     findings
@@ -127,16 +128,4 @@ async fn clocks(shop: &IdoSell) -> Option<Finding> {
         )
     };
     Some(Finding { what: "the shop's clocks agree".into(), ok, detail })
-}
-
-fn passed(what: &str, detail: String) -> Finding {
-    Finding { what: what.to_owned(), ok: true, detail }
-}
-
-fn failed(what: &str, error: &Error) -> Finding {
-    let detail = match error.hint_text() {
-        Some(hint) => format!("{error}; {hint}"),
-        None => error.to_string(),
-    };
-    Finding { what: what.to_owned(), ok: false, detail }
 }

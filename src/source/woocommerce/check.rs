@@ -24,11 +24,14 @@ impl WooCommerce {
         let mut findings = Vec::new();
         let clock = match self.reach().await {
             Ok(date) => {
-                findings.push(passed("the shop's API answers", format!("wc/v3 at {}", self.client.options().base_url)));
+                findings.push(Finding::passed(
+                    "the shop's API answers",
+                    format!("wc/v3 at {}", self.client.options().base_url),
+                ));
                 date
             }
             Err(failure) => {
-                findings.push(failed("the shop's API answers", failure.error()));
+                findings.push(Finding::failed("the shop's API answers", failure.error()));
                 return findings;
             }
         };
@@ -55,11 +58,12 @@ impl WooCommerce {
             }
         }
         findings.push(match self.prepare().await {
-            Ok(()) if self.refunds_by_order.load(Ordering::Relaxed) => {
-                passed("refunds can be read", "order by order, because this WooCommerce is older than 9.0".to_owned())
-            }
-            Ok(()) => passed("refunds can be read", "in one list".to_owned()),
-            Err(error) => failed("refunds can be read", &error),
+            Ok(()) if self.refunds_by_order.load(Ordering::Relaxed) => Finding::passed(
+                "refunds can be read",
+                "order by order, because this WooCommerce is older than 9.0".to_owned(),
+            ),
+            Ok(()) => Finding::passed("refunds can be read", "in one list".to_owned()),
+            Err(error) => Finding::failed("refunds can be read", &error),
         });
         if self.settings.wp_user.is_some() {
             let parameters = [("context", "edit"), ("roles", "subscriber")];
@@ -87,24 +91,14 @@ impl WooCommerce {
         }
         let answer = match self.send(call.query("per_page", 1).query("_fields", "id")).await {
             Ok(answer) => answer,
-            Err(failure) => return failed(what, failure.error()),
+            Err(failure) => return Finding::failed(what, failure.error()),
         };
         let total = answer.number("x-wp-total");
         match answer.json::<Vec<Value>>().await {
-            Err(failure) => failed(what, failure.error()),
-            Ok(_) => passed(what, total.map_or_else(|| "readable".to_owned(), |total| format!("{total} in all"))),
+            Err(failure) => Finding::failed(what, failure.error()),
+            Ok(_) => {
+                Finding::passed(what, total.map_or_else(|| "readable".to_owned(), |total| format!("{total} in all")))
+            }
         }
     }
-}
-
-fn passed(what: &str, detail: String) -> Finding {
-    Finding { what: what.to_owned(), ok: true, detail }
-}
-
-fn failed(what: &str, error: &Error) -> Finding {
-    let detail = match error.hint_text() {
-        Some(hint) => format!("{error}; {hint}"),
-        None => error.to_string(),
-    };
-    Finding { what: what.to_owned(), ok: false, detail }
 }

@@ -110,9 +110,7 @@ impl Load<'_> {
         let done: Vec<&Rendered> = done.iter().collect();
         self.ledger.settle(object, &done, &refused).await?;
         self.count(|counts| counts.merge(&tally));
-        let unsent = done.len() + refused.len() + stays;
-        self.advance(unsent);
-        self.gate.unsent(u64::try_from(unsent).unwrap_or(u64::MAX));
+        self.advance(done.len() + refused.len() + stays);
         Ok(to_send)
     }
 }

@@ -115,10 +115,14 @@ impl Load<'_> {
             let rendered = try_join_all(busy.into_iter().map(|bench| self.render(bench, object))).await?;
             self.gate.check()?;
             let rendered: Vec<Rendered> = rendered.into_iter().flatten().collect();
+            let looked_at = rendered.len();
             let records = match object {
                 Object::Contact => self.settle_unsent(object, rendered).await?,
                 Object::Order => self.sort_events(rendered).await?,
             };
+            if share == Share::Rest {
+                self.gate.unsent(u64::try_from(looked_at - records.len()).unwrap_or(u64::MAX));
+            }
             if sender.send(Message::Slice(records)).await.is_err() {
                 return Ok(());
             }
