@@ -10,10 +10,10 @@ use anyhow::Result;
 
 /// Imports end as soon as they are asked for a second time: what is measured is Wharf, not its patience.
 const LINES: &str = "target:\n  account: account\n  platform: esputnik\n  base_url: ${ESPUTNIK_URL}\n  \
-                     api_key: ${ESPUTNIK_API_KEY}\n  currencies: [PLN]\n  contact_batch: 3000\n  jobs: 16\n  \
+                     api_key: ${ESPUTNIK_API_KEY}\n  currencies: [PLN, UAH, EUR, JPY]\n  contact_batch: 3000\n  jobs: 16\n  \
                      job_poll: 1s\n  job_poll_max: 1s\n  item_url: https://shop.example/\n  \
                      item_image_url: https://shop.example/logo.png\n";
-const CURRENCIES: &str = "esputnik.currencies=[\"PLN\"]";
+const CURRENCIES: &str = "esputnik.currencies=[\"PLN\",\"UAH\",\"EUR\",\"JPY\"]";
 /// Jobs that name nobody when they have ended: then cards are looked for by address, which is what 50 a second are allowed of.
 const NAMELESS: &str = "esputnik.jobs={\"mapping\":false}";
 const LIMITED: Account = Account {

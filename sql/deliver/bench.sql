@@ -29,6 +29,12 @@ create temporary table deliver_desired (
     payload jsonb
 );
 
+-- The exclusive or of what the contacts in hand are rendered from (fingerprints.sql). Empty in a plan.
+create temporary table deliver_inputs (
+    contact_id uuid primary key,
+    inputs bigint not null
+);
+
 -- What the account said of addresses that were asked for; addresses it does not hold are absent.
 create temporary table deliver_seen (
     address text primary key,

@@ -5,6 +5,7 @@
 //! load and a plan render by the same statements: a load over `delivery.pending`, a plan over a temporary copy of it to
 //! which the plan adds what a load would have written. Nothing here calls a target or writes a table that stays.
 
+use super::fingerprints::{self, Fingerprints};
 use super::planned;
 use super::settings::Settings;
 use crate::json::Json;
@@ -12,7 +13,7 @@ use crate::store::Database;
 use crate::target::ContactState;
 use crate::{Error, Kind, Result, sql};
 use std::collections::BTreeMap;
-use tokio_postgres::{Client, Row};
+use tokio_postgres::{Client, IsolationLevel, Row};
 use uuid::Uuid;
 
 /// How many keys are rendered at a time.
@@ -129,9 +130,11 @@ pub struct Rendered {
     pub reason: Option<String>,
     /// What plans compare by, where that was asked for ([`Bench::with_hashes`]).
     pub hashes: Option<Hashes>,
+    /// What an audit knows it by, in a load of a platform and fields that have fingerprints.
+    pub fingerprint: Option<i64>,
 }
 
-/// Fingerprints of a rendered record, equal for equal values however they are written.
+/// Hashes of a rendered record, equal for equal values however they are written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hashes {
     /// Of what the ledger will say, without what only the card at the target can tell.
@@ -165,6 +168,7 @@ pub struct Bench {
     has_rfm: bool,
     has_hashes: bool,
     has_plan: bool,
+    fingerprints: Option<Fingerprints>,
 }
 
 impl Bench {
@@ -201,6 +205,10 @@ impl Bench {
                 .to_owned(),
         };
         client.batch_execute(&pending).await?;
+        let fingerprints = match purpose {
+            Purpose::Load => Fingerprints::new(&client, settings).await?,
+            Purpose::Plan => None,
+        };
         let file = |name: &str| sql::file(&format!("deliver/{}/{name}.sql", settings.platform));
         Ok(Self {
             contacts: settings.fields.embed(file("contacts")?),
@@ -216,10 +224,11 @@ impl Bench {
             has_rfm: false,
             has_hashes: false,
             has_plan: false,
+            fingerprints,
         })
     }
 
-    /// Lets every record carry its fingerprints.
+    /// Lets every record carry the hashes that plans compare by.
     pub fn with_hashes(&mut self) {
         self.has_hashes = true;
     }
@@ -336,7 +345,15 @@ impl Bench {
     /// # Errors
     /// [`Kind::PipelineFile`] for a field expression that fails; those of the database.
     pub async fn work_out_contacts(&mut self) -> Result<()> {
-        let transaction = self.client.build_transaction().read_only(true).start().await?;
+        // Fingerprints must be of the very rows that are rendered.
+        let level = match self.fingerprints {
+            Some(_) => IsolationLevel::RepeatableRead,
+            None => IsolationLevel::ReadCommitted,
+        };
+        let transaction = self.client.build_transaction().read_only(true).isolation_level(level).start().await?;
+        if let Some(fingerprints) = &self.fingerprints {
+            fingerprints.take(&transaction).await?;
+        }
         let text = format!(
             "insert into pg_temp.deliver_desired (key, verdict, code, reason, former_id, payload)\n{}",
             self.contacts
@@ -369,10 +386,24 @@ impl Bench {
     /// Those of the database.
     pub async fn render_contacts(&mut self) -> Result<Vec<Rendered>> {
         let transaction = self.client.build_transaction().read_only(true).start().await?;
-        let text = in_hand(self.contact_requests, self.has_hashes, "rendered.before");
+        let mut text = in_hand(self.contact_requests, self.has_hashes, "rendered.before");
+        if self.fingerprints.is_some() {
+            text = with_fingerprint(&text);
+        }
         let rows = transaction.query(&text, &[&self.settings.value]).await?;
         transaction.commit().await?;
         rows.iter().map(contact).collect()
+    }
+
+    /// Notes what contacts were rendered from, so that an audit need not render them again.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn note_fingerprints(&self, rendered: &[Rendered]) -> Result<()> {
+        if self.fingerprints.is_none() {
+            return Ok(());
+        }
+        fingerprints::note(&self.client, &self.settings, rendered).await
     }
 
     /// Notes what the target said of `addresses`.
@@ -608,7 +639,8 @@ impl Bench {
     }
 
     async fn clear_hands(&self) -> Result<()> {
-        let text = "truncate pg_temp.deliver_candidates, pg_temp.deliver_desired, pg_temp.deliver_seen";
+        let text = "truncate pg_temp.deliver_candidates, pg_temp.deliver_desired, pg_temp.deliver_inputs,
+            pg_temp.deliver_seen";
         Ok(self.client.batch_execute(text).await?)
     }
 
@@ -640,6 +672,19 @@ fn in_hand(text: &str, has_hashes: bool, before: &str) -> String {
         "select rendered.*, candidate.run_id, {hashes}
          from (\n{text}\n) as rendered
          join pg_temp.deliver_candidates as candidate using (key)"
+    )
+}
+
+/// The rows of contacts in hand with their fingerprints.
+fn with_fingerprint(text: &str) -> String {
+    format!(
+        "select
+            of_hand.*,
+            taken.inputs
+            # jsonb_hash_extended(case of_hand.verdict when 'same' then of_hand.before else of_hand.payload end, 4)
+                as fingerprint
+         from (\n{text}\n) as of_hand
+         left join pg_temp.deliver_inputs as taken on taken.contact_id = of_hand.key"
     )
 }
 
@@ -687,6 +732,7 @@ fn contact(row: &Row) -> Result<Rendered> {
         code: row.try_get("code")?,
         reason: row.try_get("reason")?,
         hashes: hashes(row)?,
+        fingerprint: optional(row, "fingerprint")?,
     })
 }
 
@@ -715,6 +761,7 @@ fn event(row: &Row) -> Result<Rendered> {
         code: row.try_get("code")?,
         reason: row.try_get("reason")?,
         hashes: hashes(row)?,
+        fingerprint: None,
     })
 }
 
@@ -741,5 +788,6 @@ fn gone_order(key: Uuid, run_id: i64) -> Rendered {
         code: Some("gone".to_owned()),
         reason: None,
         hashes: None,
+        fingerprint: None,
     }
 }

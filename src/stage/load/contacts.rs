@@ -42,6 +42,7 @@ impl Load<'_> {
             self.look_before_opt_in(bench, &missed).await?;
             rendered = bench.render_contacts().await?;
         }
+        bench.note_fingerprints(&rendered).await?;
         Ok(rendered)
     }
 

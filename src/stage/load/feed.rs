@@ -5,6 +5,7 @@
 //! visible out of order; so the bound is read while no run can be begun (a share lock, held for that one statement).
 
 use super::bench::Object;
+use super::fingerprints::Fingerprints;
 use super::settings::Settings;
 use crate::failpoint::{self, Point};
 use crate::store::Database;
@@ -14,6 +15,11 @@ use deadpool_postgres::GenericClient;
 use serde::Serialize;
 use serde_json::Value;
 use tokio_postgres::Client;
+
+/// Every contact.
+const ALL_CONTACTS: &str = "deliver/feed/all_contacts.sql";
+/// Every contact whose fingerprint does not hold.
+const DIFFERING_CONTACTS: &str = "deliver/feed/found_contacts.sql";
 
 /// What the feed says has changed.
 const CHANGED: [(Object, &str); 2] =
@@ -117,10 +123,10 @@ impl Part {
     fn selections(&self) -> Vec<(Object, &'static str)> {
         match self.baseline {
             Some(Baseline::First | Baseline::Settings | Baseline::Asked) => {
-                vec![(Object::Contact, "deliver/feed/all_contacts.sql"), (Object::Order, "deliver/feed/all_orders.sql")]
+                vec![(Object::Contact, ALL_CONTACTS), (Object::Order, "deliver/feed/all_orders.sql")]
             }
             Some(Baseline::Rfm) => {
-                let all = (Object::Contact, "deliver/feed/all_contacts.sql");
+                let all = (Object::Contact, ALL_CONTACTS);
                 [all].into_iter().chain(CHANGED).collect()
             }
             None => CHANGED.to_vec(),
@@ -185,17 +191,33 @@ impl Part {
             ],
         )
         .await?;
+        if self.baseline.is_some() {
+            GenericClient::execute(
+                &transaction,
+                "delete from delivery.fingerprints
+                 where target = $1 and pipeline = $2
+                     and not exists (select from canonical.contacts where contacts.contact_id = fingerprints.contact_id)",
+                &[&settings.target, &settings.pipeline],
+            )
+            .await?;
+        }
         failpoint::reach(Point::LoadBeforeTakeoverCommit)?;
         transaction.commit().await?;
         Ok(taken)
     }
 
     /// Copies what is pending, and what would be taken over, into a plan's `deliver_pending`. Where everything is compared
-    /// because that was asked for, it notes what would have been looked at anyway.
+    /// because that was asked for, it notes what would have been looked at anyway, and takes only those contacts whose
+    /// `fingerprints` do not hold; how many of the others there are.
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn copy_for_plan(&self, session: &Client, settings: &Settings) -> Result<()> {
+    pub async fn copy_for_plan(
+        &self,
+        session: &Client,
+        settings: &Settings,
+        fingerprints: Option<&Fingerprints>,
+    ) -> Result<u64> {
         session
             .execute(
                 "insert into pg_temp.deliver_pending (object, key, run_id)
@@ -210,10 +232,16 @@ impl Part {
             }
         }
         let is_expected = self.baseline != Some(Baseline::Asked);
+        let fingerprints = fingerprints.filter(|_| self.baseline == Some(Baseline::Asked));
+        let unchanged = match fingerprints {
+            Some(fingerprints) => fingerprints.find_differing(session, settings).await?,
+            None => 0,
+        };
         for (object, file) in self.selections() {
+            let file = if fingerprints.is_some() && file == ALL_CONTACTS { DIFFERING_CONTACTS } else { file };
             self.copy(session, settings, object, file, (self.after, self.through), is_expected).await?;
         }
-        Ok(())
+        Ok(unchanged)
     }
 
     async fn copy(

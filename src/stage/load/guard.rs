@@ -21,8 +21,8 @@ const EXAMPLES: usize = 3;
 /// What a load would do to the contacts that the account holds already.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Toll {
-    /// Contacts of this pipeline that the account holds.
-    pub held: u64,
+    /// Contacts of this pipeline that the account holds; not counted where fewer are pending than the guard asks about.
+    pub held: Option<u64>,
     /// Of these, how many would change in any way.
     pub changed: u64,
     /// Of these, how many would lose tags or consent, or be given up because no shop has them any more.
@@ -50,7 +50,7 @@ impl Toll {
 
     /// Which limit is exceeded, in words, if one is.
     pub fn excess(&self, limits: &LoadGuard) -> Option<String> {
-        let held = self.held.max(self.changed);
+        let held = self.held.unwrap_or(0).max(self.changed);
         // Counts of rows are far below 2^53.
         let exceeds = |n: u64, share: f64| n >= limits.at_least.max(1) && n as f64 > held as f64 * share;
         if exceeds(self.removed, limits.max_removed_share) {
@@ -122,7 +122,7 @@ pub async fn check(db: &Database, settings: &Settings, limits: &LoadGuard, stop:
     if pending as f64 <= held as f64 * smallest_share {
         return Ok(());
     }
-    let mut toll = Toll { held, ..Toll::default() };
+    let mut toll = Toll { held: Some(held), ..Toll::default() };
     bench.queue(Object::Contact).await?;
     while let Some(rendered) = bench.next_contacts().await? {
         if stop.is_cancelled() {
@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     fn toll(held: u64, changed: u64, removed: u64) -> Toll {
-        Toll { held, changed, removed, examples: Vec::new() }
+        Toll { held: Some(held), changed, removed, examples: Vec::new() }
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod contacts;
 mod events;
 pub mod feed;
 pub mod fields;
+pub mod fingerprints;
 mod flight;
 pub mod guard;
 mod jobs;

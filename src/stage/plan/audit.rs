@@ -38,18 +38,19 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// Prepares the session for [`Audit::see`].
+    /// Prepares the session for [`Audit::see`]; fingerprints vouch for so many contacts that are `unchanged`.
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn begin(bench: &Bench, settings: &Settings) -> Result<Self> {
+    pub async fn begin(bench: &Bench, settings: &Settings, unchanged: u64) -> Result<Self> {
         bench
             .client()
             .batch_execute(
                 "create temporary table deliver_unexpected (object text, key uuid, primary key (object, key))",
             )
             .await?;
-        Ok(Self { fields_move: settings.fields.move_by_themselves(bench.client()).await?, ..Self::default() })
+        let fields_move = settings.fields.move_by_themselves(bench.client()).await?;
+        Ok(Self { compared: unchanged, unchanged, fields_move, ..Self::default() })
     }
 
     /// Counts a slice, and notes what differs and was not expected to be looked at.

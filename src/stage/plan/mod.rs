@@ -21,6 +21,7 @@ use self::estimate::Estimate;
 use self::file::{Header, Line, Origin, Writer, database_mark};
 use super::load::bench::{Bench, Object, Purpose, Rendered, Verdict};
 use super::load::feed::{Baseline, Part};
+use super::load::fingerprints::Fingerprints;
 use super::load::guard::{self, Toll};
 use super::load::settings::Settings;
 use super::load::tally::{Counts, Tally};
@@ -142,7 +143,8 @@ pub async fn plan_as(
         .get(0);
     drop(client);
     let mut bench = Bench::open(db, &settings, Purpose::Plan).await?;
-    part.copy_for_plan(bench.client(), &settings).await?;
+    let fingerprints = if options.full { Fingerprints::new(bench.client(), &settings).await? } else { None };
+    let unchanged = part.copy_for_plan(bench.client(), &settings, fingerprints.as_ref()).await?;
     let mut writer = match &options.out {
         Some(path) => {
             bench.with_hashes();
@@ -151,12 +153,16 @@ pub async fn plan_as(
         None => None,
     };
     let mut sums = Sums::new(target, &settings);
-    sums.toll.held = guard::held(bench.client(), &settings).await?;
-    let mut audit = if options.full { Some(Audit::begin(&bench, &settings).await?) } else { None };
+    sums.tally.unchanged = unchanged;
+    let mut audit = if options.full { Some(Audit::begin(&bench, &settings, unchanged).await?) } else { None };
 
     // A saved plan holds the first call of what takes several: the next load sends the rest.
     let mut is_first = true;
     let contacts = bench.queue(Object::Contact).await?;
+    // So many rows are only counted where the guard could ask for their number.
+    if contacts >= pipeline.load.guard.at_least.max(1) {
+        sums.toll.held = Some(guard::held(bench.client(), &settings).await?);
+    }
     let meter = progress.meter("plan contacts", Some(contacts));
     loop {
         while let Some(rendered) = bench.next_contacts().await? {
@@ -230,7 +236,7 @@ pub async fn plan_as(
         changed_settings: part.changed_settings.clone(),
         first_load: part.first_load,
         open_calls: u64::try_from(open_calls).unwrap_or(0),
-        contacts,
+        contacts: contacts + unchanged,
         orders,
         tally,
         changed_fields,

@@ -153,3 +153,67 @@ async fn after_thousands_of_random_changes_the_feed_leads_to_all_that_differs_an
     } // Who waits for contacts to appear asks for them more than once, which no plan can count.
     assert!(calls.0.abs_diff(calls.1) * 10 <= calls.1, "{} calls estimated, {} made", calls.0, calls.1);
 }
+
+#[tokio::test]
+async fn an_audit_renders_only_whom_fingerprints_do_not_vouch_for_and_stays_exact() {
+    let shop = Shop::new(json!({"contacts": {"fields": {"size": "extra->>'size'"}}})).await;
+    let emails: Vec<String> = (0..7).map(|n| format!("c{n}@shop.example")).collect();
+    let all: Vec<_> = emails.iter().map(|email| (email.as_str(), json!({"registered": false}))).collect();
+    shop.contacts(&all).await;
+    shop.contact("refuses@shop.example", json!({"email_consent": "opt_out"})).await;
+    shop.load().await;
+    assert_eq!(shop.count("delivery.fingerprints").await, 7, "the account does not hold the eighth");
+    let audit = async || {
+        let (report, records) = shop.plan_as(&FULL).await;
+        let audit = report.audit.unwrap();
+        assert_eq!((report.contacts, audit.compared, report.tally.unchanged), (8, 8, audit.unchanged - 1));
+        (records.len(), audit.differing, audit.missed)
+    };
+    assert_eq!(audit().await, (1, 0, 0), "only the eighth is rendered");
+
+    // Notes that are out of date, or were never made, cost a rendering and change no answer.
+    let run = async |statement: &str| shop.client().await.batch_execute(statement).await.unwrap();
+    let id = |n: usize| contact_id(&emails[n]);
+    run(&format!("update delivery.fingerprints set fingerprint = fingerprint + 1 where contact_id = '{}'", id(0)))
+        .await;
+    run(&format!("delete from delivery.fingerprints where contact_id = '{}'", id(1))).await;
+    assert_eq!(audit().await, (3, 0, 0));
+    shop.load_as(&full_load()).await.unwrap();
+    assert_eq!(audit().await, (1, 0, 0), "a load of everything notes them anew");
+
+    // Whatever rendering reads is noticed although nothing tells of it, and so is a ledger changed by hand.
+    for statement in [
+        format!("update canonical.contacts set extra = '{{\"size\": \"M\"}}' where contact_id = '{}'", id(0)),
+        format!(
+            "insert into canonical.contact_tags (contact_id, tag, origin) values ('{}', 'Beds', 'category')",
+            id(1)
+        ),
+        format!("update canonical.contact_sources set source_key = 'account:7' where contact_id = '{}'", id(2)),
+        format!(
+            "insert into canonical.orders (contact_id, order_id, connection, source_key, status, utm, extra)
+             values ('{}', gen_random_uuid(), 'shop', '1', 'INITIALIZED', '{{}}', '{{}}')",
+            id(3)
+        ),
+        format!("update delivery.ledger set payload = payload || '{{\"name\": \"X\"}}' where contact_id = '{}'", id(4)),
+        format!("delete from delivery.ledger where contact_id = '{}'", id(5)),
+    ] {
+        run(&statement).await;
+    }
+    let (report, records) = shop.plan_as(&FULL).await;
+    let audit = report.audit.unwrap();
+    assert_eq!((audit.unchanged, audit.differing, audit.missed, to_send(&records).len()), (3, 6, 6, 6), "{records:?}");
+}
+
+#[tokio::test]
+async fn other_settings_and_fields_that_move_by_themselves_leave_no_fingerprint_to_hold() {
+    let shop = Shop::new(json!({"contacts": {"fields": {"age": "(now() - created_at)::text"}}})).await;
+    shop.contacts(&[("a@shop.example", json!({}))]).await;
+    shop.load().await;
+    assert_eq!(shop.count("delivery.fingerprints").await, 0);
+    let mut shop = Shop::new(json!({})).await;
+    shop.contacts(&[("a@shop.example", json!({}))]).await;
+    shop.load().await;
+    assert_eq!(shop.plan_as(&FULL).await.1.len(), 0);
+    shop.pipeline.contacts.tags.always = vec!["other".into()];
+    assert_eq!(to_send(&shop.plan_as(&FULL).await.1).len(), 1);
+}

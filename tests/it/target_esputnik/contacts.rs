@@ -5,8 +5,10 @@ use crate::support::canonical::{Shop, contact_id};
 use crate::support::fake_esputnik::FakeESputnik;
 use proptest::strategy::{Strategy, ValueTree};
 use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
 use wharf::Kind;
-use wharf::stage::load;
+use wharf::progress::Progress;
+use wharf::stage::{load, plan};
 
 /// The settings of a contact in no segment but those that a test names.
 fn no_tags() -> Value {
@@ -242,6 +244,42 @@ async fn an_opt_out_made_there_is_kept_against_an_earlier_opt_in() {
     assert_eq!(tally.sent["contacts opt in again"], 1);
     assert!(account.state(|state| state.unsubscribed.is_empty()));
     assert!(shop.rejects().await.is_empty());
+}
+
+#[tokio::test]
+async fn an_audit_renders_whom_somebody_opted_out_there_and_nobody_else_again() {
+    let (shop, account) = pair(no_tags()).await;
+    let phone =
+        |phone: &str| json!({"phone": phone, "sms_consent": "opt_in", "sms_consent_at": "2024-06-01T00:00:00Z"});
+    shop.contacts(&[
+        ("a@shop.example", phone("+380501112233")),
+        ("b@shop.example", phone("+380501112244")),
+        ("c@shop.example", json!({"email_consent": "opt_out"})),
+    ])
+    .await;
+    account.load(&shop, json!({})).await.unwrap();
+    let mut pipeline = shop.pipeline.clone();
+    pipeline.target.platform = "esputnik".into();
+    let (target, silent, stop) = (account.target(json!({})), Progress::silent(), CancellationToken::new());
+    let full = plan::Options { full: true, ..plan::Options::default() };
+    let audit = async || {
+        let mut rendered = 0;
+        let see = |_| {
+            rendered += 1;
+            Ok(())
+        };
+        let report = plan::plan_as(&shop.test.db, &pipeline, &*target, &silent, &stop, &full, see).await.unwrap();
+        let audit = report.audit.unwrap();
+        assert_eq!((audit.compared, audit.missed), (3, audit.differing));
+        (rendered, audit.differing)
+    };
+    assert_eq!(audit().await, (0, 0));
+    shop.change(
+        "insert into delivery.opt_outs (target, channel, address, opted_out_at, run_id)
+         select target, 'sms', '380501112233', '2024-07-01', 1 from delivery.consumers",
+    )
+    .await;
+    assert_eq!(audit().await, (1, 1), "the phone may not come back");
 }
 
 #[tokio::test]

@@ -1,0 +1,15 @@
+-- How many contacts of this pipeline's connections fingerprints vouch for, and nothing else asks to look at.
+-- $1 connections.
+select count(*) as undiffering
+from (
+    select contact_id
+    from canonical.contact_sources
+    where connection = any ($1::text[])
+    group by contact_id
+) as ours
+where not exists (select from pg_temp.deliver_differing as differing where differing.key = ours.contact_id)
+    and not exists (
+        select
+        from pg_temp.deliver_pending as pending
+        where pending.object = 'contact' and pending.key = ours.contact_id
+    )
