@@ -301,6 +301,7 @@ impl IdoSell {
     /// The shops of the panel.
     async fn config(&self) -> Result<Config> {
         let answer = self.get("system/config").send().await.map_err(|failure| self.explained(failure))?;
+        self.note_clock(&answer);
         answer.json().await.map_err(|failure| self.explained(failure).into())
     }
 

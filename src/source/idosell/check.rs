@@ -109,6 +109,7 @@ async fn clocks(shop: &IdoSell) -> Option<Finding> {
     let theirs: Result<Timestamp> = async {
         let answer =
             shop.get("system/serverTime").attempts(2).send().await.map_err(|failure| shop.explained(failure))?;
+        shop.note_clock(&answer);
         let answer: Answer = answer.json().await?;
         let seconds = answer.time.as_i64().or_else(|| answer.time.as_str()?.trim().parse().ok());
         let moment = seconds.and_then(|seconds| Timestamp::from_second(seconds).ok());

@@ -13,9 +13,8 @@ pub fn case() -> SourceCase {
         platform: "idosell",
         start: || {
             async {
-                // The clocks of shop and machine are to agree.
-                let now = jiff::Timestamp::now();
-                let panel = Options { customers: 120, orders: 60, now, ..Options::default() };
+                // Its clock is months behind this machine's, and that is no reason to complain.
+                let panel = Options { customers: 120, orders: 60, ..Options::default() };
                 Sandbox::start(SandboxOptions::default().with(panel)).await.unwrap()
             }
             .boxed()
