@@ -139,6 +139,33 @@ async fn status_events_come_once_and_other_changes_as_updates() {
 }
 
 #[tokio::test]
+async fn an_order_is_not_sent_again_because_of_its_catalogue_or_its_buyers_phone() {
+    let both = json!({"orders_via": "both"});
+    let (shop, account) = settled(both.clone()).await;
+    let order = |status: &str, url: &str| {
+        let mut tea = item("TEA", 1.0, 10.0);
+        tea["url"] = json!(format!("https://shop.example/{url}"));
+        tea["image_url"] = json!(format!("https://shop.example/{url}.png"));
+        json!({"status": status, "currency": "UAH", "total": "10", "items": [tea]})
+    };
+    shop.order(MAIL, "1", order("DELIVERED", "tea")).await;
+    let sent = account.load(&shop, both.clone()).await.unwrap().tally.sent;
+    assert_eq!(sent, counts(&[("order", 1), ("orderCreated", 1)]));
+    shop.contact(MAIL, json!({"phone": "+380501112299"})).await;
+    shop.order(MAIL, "1", order("DELIVERED", "black-tea")).await;
+    let sent = account.load(&shop, both.clone()).await.unwrap().tally.sent;
+    assert_eq!(sent, counts(&[("contacts changed", 1)]));
+    account.take("");
+    // What is sent for another reason says all as it is now.
+    shop.order(MAIL, "1", order("CANCELLED", "green-tea")).await;
+    let sent = account.load(&shop, both).await.unwrap().tally.sent;
+    assert_eq!(sent, counts(&[("order", 1), ("orderCancelled", 1)]), "nothing but the status has changed");
+    let added = account.take("v1/orders");
+    let (order, item) = (&added[0]["orders"][0], &added[0]["orders"][0]["items"][0]);
+    assert_eq!((&order["phone"], &item["url"]), (&json!("380501112299"), &json!("https://shop.example/green-tea")));
+}
+
+#[tokio::test]
 async fn both_ways_add_the_order_first() {
     let both = json!({"orders_via": "both"});
     let (shop, account) = settled(both.clone()).await;
