@@ -51,9 +51,10 @@ async fn hashes(db: &Database, schemas: &str, besides: &[&str]) -> Vec<String> {
 }
 
 /// What is not archived, because it is worked out again or belongs to processes at work.
-const NOT_RESTORED: [&str; 11] = [
+const NOT_RESTORED: [&str; 12] = [
     "canonical.decoded_texts",
     "canonical.phones",
+    "delivery.fingerprints",
     "ops.archives",
     "ops.budget_rates",
     "ops.budgets",
