@@ -4,7 +4,7 @@
 use super::crm::Crm;
 use super::invariants_esputnik as esputnik;
 use super::naive::{self, Expected, money, spelled};
-use super::world::World;
+use super::world::{World, ended};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +32,8 @@ pub enum Invariant {
     ArchiveWhole,
     /// No run, lease, batch or record is left open.
     NothingOpen,
+    /// Nothing differs from what the account took that the change feed does not lead to.
+    NothingMissed,
 }
 
 /// One thing that does not hold.
@@ -86,7 +88,18 @@ pub async fn check(world: &World) -> Vec<Broken> {
     archive_at_any_time(world, &mut found);
     archive(world, &mut found).await;
     nothing_open(world, &mut found).await;
+    nothing_missed(world, &mut found).await;
     found.0
+}
+
+/// What `wharf plan --full` finds.
+async fn nothing_missed(world: &World, found: &mut Found) {
+    let ran = ended(world.wharf(&["-q", "--json", "plan", "world.yaml", "--full"], "").spawn().unwrap()).await;
+    match serde_json::from_str::<Value>(&ran.stdout) {
+        Ok(report) if report["audit"]["missed"] == 0 => {}
+        Ok(report) => found.note(Invariant::NothingMissed, report["audit"].to_string()),
+        Err(error) => found.note(Invariant::NothingMissed, format!("{error}: {ran:?}")),
+    }
 }
 
 /// What was refused or is held for a person, by the key that it is known by at the shop.
