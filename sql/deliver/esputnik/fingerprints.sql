@@ -1,45 +1,14 @@
--- What contacts.sql and contact_requests.sql read of contacts that the account holds, as numbers: rows of (contact_id,
--- part, says). The exclusive or of a contact's parts is its fingerprint: where it is the same, the same is called for.
--- Whatever those come to read besides belongs in here.
---
--- The contact's row goes in whole, so that a new column cannot be forgotten. Of tags, sources and opt-outs what is
--- read goes in. Filters decide nothing about whom the account holds. Rows are unique, so the exclusive or tells sets
--- apart. `says` is 1 for the contact itself, 2 for a source of the pipeline's connections, else 0. /*settings*/ stands
--- for a number that settings give, /*target*/ for the account, /*connections*/ for the pipeline's connections,
--- /*among*/ for a condition on contact_id.
+-- What contacts.sql and contact_requests.sql read besides what the common fingerprints.sql names: who has opted out at
+-- the account.
 select
     contact_id,
-    hash_record_extended(contact, /*settings*/) as part,
-    1 as says
-from canonical.contacts as contact
-where true /*among*/
-union all
-select
-    contact_id,
-    hashtextextended(connection || ' ' || kind || ' ' || source_key, 1),
-    case when connection = any (/*connections*/) then 2 else 0 end
-from canonical.contact_sources
-where true /*among*/
-union all
-select
-    contact_id,
-    hashtextextended(origin || ' ' || tag, 2),
-    0
-from canonical.contact_tags
-where true /*among*/
-union all
-select
-    contact_id,
-    hashtextextended(channel || ' ' || extract(epoch from opted_out_at), 3),
-    0
-from delivery.opt_outs
-join canonical.contacts on contacts.email = opt_outs.address
-where target = /*target*/ and channel = 'email' /*among*/
-union all
-select
-    contact_id,
-    hashtextextended(channel || ' ' || extract(epoch from opted_out_at), 3),
-    0
-from delivery.opt_outs
-join canonical.contacts on regexp_replace(contacts.phone, '\D', '', 'g') = opt_outs.address
-where target = /*target*/ and channel = 'sms' /*among*/
+    hashtextextended(channel || ' ' || extract(epoch from opted_out_at), 3) as part,
+    0 as says
+from canonical.contacts
+cross join lateral (
+    values
+        ('email', contacts.email),
+        ('sms', regexp_replace(contacts.phone, '\D', '', 'g'))
+) as reached (by_channel, by_address)
+join delivery.opt_outs on channel = by_channel and address = by_address
+where target = /*target*/ /*among*/

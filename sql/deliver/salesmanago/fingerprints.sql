@@ -1,36 +1,7 @@
--- What contacts.sql reads of contacts that the account holds, as numbers: rows of (contact_id, part, says). The
--- exclusive or of a contact's parts is its fingerprint: where it is the same, the same is called for. Whatever
--- contacts.sql comes to read besides belongs in here.
---
--- The contact's row goes in whole, so that a new column cannot be forgotten. Of tags and sources what is read goes in,
--- and whether the contact has ordered. Filters decide nothing about whom the account holds. Rows are unique, so the
--- exclusive or tells sets apart. `says` is 1 for the contact itself, 2 for a source of the pipeline's connections,
--- else 0. /*settings*/ stands for a number that settings give, /*connections*/ for the pipeline's connections,
--- /*among*/ for a condition on contact_id.
-select
-    contact_id,
-    hash_record_extended(contact, /*settings*/) as part,
-    1 as says
-from canonical.contacts as contact
-where true /*among*/
-union all
-select
-    contact_id,
-    hashtextextended(connection || ' ' || kind || ' ' || source_key, 1),
-    case when connection = any (/*connections*/) then 2 else 0 end
-from canonical.contact_sources
-where true /*among*/
-union all
-select
-    contact_id,
-    hashtextextended(origin || ' ' || tag, 2),
-    0
-from canonical.contact_tags
-where true /*among*/
-union all
+-- What contacts.sql reads besides what the common fingerprints.sql names: whether the contact has ordered.
 select distinct
     contact_id,
-    3::bigint,
-    0
+    3::bigint as part,
+    0 as says
 from canonical.orders
 where connection = any (/*connections*/) /*among*/

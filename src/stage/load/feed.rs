@@ -18,8 +18,6 @@ use tokio_postgres::Client;
 
 /// Every contact.
 const ALL_CONTACTS: &str = "deliver/feed/all_contacts.sql";
-/// Every contact whose fingerprint does not hold.
-const DIFFERING_CONTACTS: &str = "deliver/feed/found_contacts.sql";
 
 /// What the feed says has changed.
 const CHANGED: [(Object, &str); 2] =
@@ -234,11 +232,13 @@ impl Part {
         let is_expected = self.baseline != Some(Baseline::Asked);
         let fingerprints = fingerprints.filter(|_| self.baseline == Some(Baseline::Asked));
         let unchanged = match fingerprints {
-            Some(fingerprints) => fingerprints.find_differing(session, settings).await?,
+            Some(fingerprints) => fingerprints.find_differing(session, settings, self.through).await?,
             None => 0,
         };
         for (object, file) in self.selections() {
-            let file = if fingerprints.is_some() && file == ALL_CONTACTS { DIFFERING_CONTACTS } else { file };
+            if fingerprints.is_some() && file == ALL_CONTACTS {
+                continue;
+            }
             self.copy(session, settings, object, file, (self.after, self.through), is_expected).await?;
         }
         Ok(unchanged)

@@ -5,7 +5,7 @@
 //! later, rendering would call for nothing, so an audit renders only the others. A note that came to nothing, because the
 //! call was not made or the contact has changed since, does not fit what is there; then the contact is rendered.
 //!
-//! A platform has them where it has a `fingerprints.sql`. Fields that can change although the contact does not (RFM scores,
+//! A platform has them where it has a `fingerprints.sql` for what it reads besides what all do. Fields that can change although the contact does not (RFM scores,
 //! the time of day) have none: then everything is rendered.
 
 use super::bench::{Rendered, Verdict};
@@ -34,7 +34,7 @@ impl Fingerprints {
         let connections: Vec<String> = settings.connections.iter().map(|name| literal(name)).collect();
         // Of the hash over all settings and over the files that render, so that a change of either holds for all contacts.
         let number = u64::from_str_radix(settings.hash.get(..16).unwrap_or_default(), 16).unwrap_or_default();
-        let text = sql::file(&path)?
+        let text = format!("{}union all\n{}", sql::file("deliver/fingerprints.sql")?, sql::file(&path)?)
             .replace("/*settings*/", &format!("({})::bigint", number.cast_signed()))
             .replace("/*target*/", &literal(&settings.target))
             .replace("/*connections*/", &format!("array[{}]::text[]", connections.join(", ")));
@@ -55,11 +55,12 @@ impl Fingerprints {
         Ok(transaction.batch_execute(&text).await?)
     }
 
-    /// Puts all contacts that may differ into `pg_temp.deliver_differing`; how many of the pipeline's contacts cannot.
+    /// Adds all contacts that may differ to `pg_temp.deliver_pending`, as of run `run_id` and not expected; how many of the
+    /// pipeline's contacts are not in there then.
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn find_differing(&self, session: &Client, settings: &Settings) -> Result<u64> {
+    pub async fn find_differing(&self, session: &Client, settings: &Settings, run_id: i64) -> Result<u64> {
         let text = sql::file("deliver/feed/differing_contacts.sql")?
             .replace("/*parts*/", &self.all)
             .replace("/*target*/", &literal(&settings.target))
@@ -67,8 +68,17 @@ impl Fingerprints {
         // The hash tables of a million contacts fit; those of more go to disk.
         session.batch_execute("set work_mem = '128MB'").await?;
         session.batch_execute(&text).await?;
-        session.batch_execute("reset work_mem; analyze pg_temp.deliver_differing").await?;
-        let row = session.query_one(sql::file("deliver/feed/undiffering.sql")?, &[&settings.connections]).await?;
+        session.batch_execute("reset work_mem").await?;
+        session
+            .execute(
+                "insert into pg_temp.deliver_pending (object, key, run_id, is_expected)
+                 select 'contact', key, $1::bigint, false from pg_temp.deliver_differing
+                 on conflict do nothing",
+                &[&run_id],
+            )
+            .await?;
+        session.batch_execute("analyze pg_temp.deliver_pending").await?;
+        let row = session.query_one(sql::file("deliver/feed/not_pending.sql")?, &[&settings.connections]).await?;
         Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or(0))
     }
 }
