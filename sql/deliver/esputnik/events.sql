@@ -1,6 +1,6 @@
 -- The call that each candidate order takes next: one row per order in pg_temp.deliver_candidates that exists.
 --
---   order        Add orders: whenever the order itself differs from what was acknowledged (delivery.order_itself). It
+--   order        Add orders: whenever the order itself differs from what was acknowledged (delivery.order_changed). It
 --                knows the order's id, so a resend updates; but each one makes an event there, so nothing is sent
 --                that says nothing new
 --   event        orderCreated for an order that eSputnik has no event of; orderDelivered and orderCancelled once in
@@ -479,15 +479,13 @@ stepped as materialized (
         and (
             order_base is null
             or order_base ->> 'status' is distinct from status
-            or order_base -> 'order' is distinct from content
-            and delivery.order_itself(order_base -> 'order') is distinct from delivery.order_itself(content)
+            or delivery.order_changed(order_base -> 'order', content)
         ) as needs_order,
         settings.via_events
         and (
             event_base is null
             or event_base ->> 'status' is distinct from status
-            or event_base -> 'order' is distinct from content
-            and delivery.order_itself(event_base -> 'order') is distinct from delivery.order_itself(content)
+            or delivery.order_changed(event_base -> 'order', content)
         ) as needs_event,
         status_event,
         event_base is not null
@@ -495,9 +493,10 @@ stepped as materialized (
         and event_base ->> 'status' is distinct from status
         and is_sure
         and not coalesce(event_base -> 'sent' ? status_event, false) as may_tell_status,
-        (event_base -> 'order') - 'statusDescription' is distinct from content - 'statusDescription'
-        and delivery.order_itself(event_base -> 'order') - 'statusDescription'
-        is distinct from delivery.order_itself(content) - 'statusDescription' as has_other_changes
+        delivery.order_changed(
+            (event_base -> 'order') - 'statusDescription',
+            content - 'statusDescription'
+        ) as has_other_changes
     from compared
     cross join settings
     cross join lateral (
