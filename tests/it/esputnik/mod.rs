@@ -9,7 +9,7 @@ use crate::support::invariants::{check, told};
 use crate::support::invariants_esputnik::writes;
 use crate::support::openapi::Specification;
 use crate::support::openapi::proxy::Proxy;
-use crate::support::world::{Kind, World, ended};
+use crate::support::world::{Kind, World};
 use serde_json::{Value, json};
 use wharf::sandbox::esputnik::Options;
 
@@ -45,20 +45,17 @@ impl Way {
         let ran = self.world.run("").await;
         assert!(ran.is_done(), "{when}: {ran:?}");
         assert_eq!(writes(&self.world), before, "{when}: there was something left to send");
-        let audit = self.audit().await;
+        let audit = self.world.audit().await.unwrap();
         assert_eq!((&audit["missed"], &audit["differing"]), (&json!(0), &audit["refused_before"]), "{when}: {audit}");
         let (client, connection) = tokio_postgres::connect(&self.world.url, tokio_postgres::NoTls).await.unwrap();
         tokio::spawn(connection);
         let noted = client.execute("delete from delivery.fingerprints", &[]).await.unwrap();
         assert!(noted > 0, "{when}: nothing vouched for anybody");
-        assert_eq!(self.audit().await, audit, "{when}: fingerprints vouch for what rendering finds different");
-    }
-
-    /// What `wharf plan --full` finds.
-    async fn audit(&self) -> Value {
-        let ran = ended(self.world.wharf(&["-q", "--json", "plan", "world.yaml", "--full"], "").spawn().unwrap()).await;
-        let report: Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
-        report["audit"].clone()
+        assert_eq!(
+            self.world.audit().await.unwrap(),
+            audit,
+            "{when}: fingerprints vouch for what rendering finds different"
+        );
     }
 }
 

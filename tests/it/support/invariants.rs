@@ -4,7 +4,7 @@
 use super::crm::Crm;
 use super::invariants_esputnik as esputnik;
 use super::naive::{self, Expected, money, spelled};
-use super::world::{World, ended};
+use super::world::World;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -94,11 +94,10 @@ pub async fn check(world: &World) -> Vec<Broken> {
 
 /// What `wharf plan --full` finds.
 async fn nothing_missed(world: &World, found: &mut Found) {
-    let ran = ended(world.wharf(&["-q", "--json", "plan", "world.yaml", "--full"], "").spawn().unwrap()).await;
-    match serde_json::from_str::<Value>(&ran.stdout) {
-        Ok(report) if report["audit"]["missed"] == 0 => {}
-        Ok(report) => found.note(Invariant::NothingMissed, report["audit"].to_string()),
-        Err(error) => found.note(Invariant::NothingMissed, format!("{error}: {ran:?}")),
+    match world.audit().await {
+        Ok(audit) if audit["missed"] == 0 => {}
+        Ok(audit) => found.note(Invariant::NothingMissed, audit.to_string()),
+        Err(said) => found.note(Invariant::NothingMissed, said),
     }
 }
 

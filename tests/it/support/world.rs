@@ -226,6 +226,13 @@ impl World {
         program(self.folder.path(), arguments, &self.database_url, failpoints)
     }
 
+    /// What `wharf plan --full` finds; what it said instead, where it says nothing of an audit.
+    pub async fn audit(&self) -> Result<Value, String> {
+        let ran = ended(self.wharf(&["-q", "--json", "plan", "world.yaml", "--full"], "").spawn().unwrap()).await;
+        let report: Value = serde_json::from_str(&ran.stdout).map_err(|error| format!("{error}: {ran:?}"))?;
+        report.get("audit").cloned().ok_or_else(|| format!("no audit: {ran:?}"))
+    }
+
     /// Its server, where it has one of its own.
     pub fn home(&self) -> &Home {
         match &self.place {
