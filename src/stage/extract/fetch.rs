@@ -1,8 +1,8 @@
 //! Asking for pages, one page ahead of the storing.
 //!
 //! A task of its own walks from page to page, cuts keys out of the records and hands them over in small lots through a
-//! channel that holds two of them: while one page is being stored the next is being received, and no more than that is in
-//! memory. Nothing here touches staging; what a page was worth is decided where it is stored.
+//! channel that holds about as much as is stored at once: while one batch is being stored the next is being received, and
+//! no more than that is in memory. Nothing here touches staging; what a page was worth is decided where it is stored.
 
 use crate::error::Kind;
 use crate::failpoint::{self, Point};
@@ -16,7 +16,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use serde::de::IgnoredAny;
 use serde_json::Value;
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
@@ -24,10 +24,10 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinSet;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Lots in the channel.
-const AHEAD: usize = 6;
+/// What the channel holds: small pages, or lots of large ones.
+const AHEAD: usize = 12;
 /// A lot ends with this many bytes or records.
-const LOT_BYTES: usize = 512 << 10;
+const LOT_BYTES: usize = 256 << 10;
 const LOT_RECORDS: usize = 200;
 /// How often a page that broke off is asked for again; the HTTP client has its own tries before a body begins.
 const TRIES: u32 = 4;
@@ -123,7 +123,8 @@ impl Received {
 
 /// The task at work. Dropped, it ends.
 pub struct Arrivals {
-    receiver: Receiver<Arrival>,
+    receiver: Receiver<Vec<Arrival>>,
+    inbox: VecDeque<Arrival>,
     /// Where each page is to be judged before the next is asked for.
     permits: Option<Arc<Semaphore>>,
     _task: JoinSet<()>,
@@ -133,7 +134,10 @@ impl Arrivals {
     /// The next arrival; the task always ends with the page that completes the walk, or with [`Arrival::Failed`].
     pub async fn next(&mut self) -> Arrival {
         let gone = || Arrival::Failed(Error::new(Kind::Internal, "the task that asks for pages ended too early"));
-        self.receiver.recv().await.unwrap_or_else(gone)
+        if self.inbox.is_empty() {
+            self.inbox.extend(self.receiver.recv().await.unwrap_or_default());
+        }
+        self.inbox.pop_front().unwrap_or_else(gone)
     }
 
     /// Lets the task ask for the next page, where it waits for that.
@@ -145,7 +149,10 @@ impl Arrivals {
 
     /// An arrival that is there already.
     pub fn at_hand(&mut self) -> Option<Arrival> {
-        self.receiver.try_recv().ok()
+        if self.inbox.is_empty() {
+            self.inbox.extend(self.receiver.try_recv().unwrap_or_default());
+        }
+        self.inbox.pop_front()
     }
 }
 
@@ -156,9 +163,10 @@ pub fn start(source: Arc<dyn Source>, order: Order, standing: Standing, parents:
     let permits = (order.walk == Walk::NewestUntilKnown).then(|| Arc::new(Semaphore::new(0)));
     let fetch = Fetch {
         source,
-        order,
+        order: Arc::new(order),
         parents,
         sender,
+        outbox: Vec::new(),
         permits: permits.clone(),
         refused: 0,
         page_before: HashSet::new(),
@@ -166,14 +174,17 @@ pub fn start(source: Arc<dyn Source>, order: Order, standing: Standing, parents:
     };
     let mut task = JoinSet::new();
     task.spawn(fetch.run(standing));
-    Arrivals { receiver, permits, _task: task }
+    Arrivals { receiver, inbox: VecDeque::new(), permits, _task: task }
 }
 
 struct Fetch {
     source: Arc<dyn Source>,
-    order: Order,
+    order: Arc<Order>,
     parents: Option<Parents>,
-    sender: Sender<Arrival>,
+    sender: Sender<Vec<Arrival>>,
+    /// What goes with the next that is sent: each message wakes the side that stores, which small pages would pay for three
+    /// times.
+    outbox: Vec<Arrival>,
     permits: Option<Arc<Semaphore>>,
     refused: u32,
     /// Hashes of the keys of the page before, in this list.
@@ -202,7 +213,7 @@ enum Broken {
 impl Fetch {
     async fn run(mut self, standing: Standing) {
         if let Err(Broken::InBody(error) | Broken::Failed(error)) = self.walk(standing).await {
-            let _ = self.sender.send(Arrival::Failed(error)).await;
+            let _ = self.send(Arrival::Failed(error)).await;
         }
     }
 
@@ -307,19 +318,20 @@ impl Fetch {
 
     /// Asks for one page and hands its records over.
     async fn page(&mut self, standing: &Standing) -> Result<Read, Broken> {
+        let order = Arc::clone(&self.order);
         let request = PageRequest {
-            stream: &self.order.stream,
-            walk: &self.order.walk,
+            stream: &order.stream,
+            walk: &order.walk,
             parent: standing.parent.as_deref(),
             position: &standing.position,
-            bookmark: &self.order.bookmark,
+            bookmark: &order.bookmark,
         };
         let mut page = match self.source.page(&request).await {
             Ok(page) => page,
             Err(error) if error.kind() == Kind::Truncated => return Err(Broken::InBody(error)),
             Err(error) => return Err(Broken::Failed(error)),
         };
-        self.send(Arrival::Page { total: page.total, before: page.before }).await?;
+        self.outbox.push(Arrival::Page { total: page.total, before: page.before });
         let mut records = 0;
         let mut lot = Vec::new();
         let mut lot_bytes = 0;
@@ -345,7 +357,7 @@ impl Fetch {
         };
         // What arrived whole is kept, even if the page ends in the middle.
         if !lot.is_empty() {
-            self.send(Arrival::Lot(lot)).await?;
+            self.outbox.push(Arrival::Lot(lot));
         }
         ended?;
         failpoint::reach(Point::ExtractPageReceived).map_err(Broken::Failed)?;
@@ -373,7 +385,8 @@ impl Fetch {
         }
     }
 
-    async fn send(&self, arrival: Arrival) -> Result<(), Broken> {
-        self.sender.send(arrival).await.map_err(|_| Broken::Unwanted)
+    async fn send(&mut self, arrival: Arrival) -> Result<(), Broken> {
+        self.outbox.push(arrival);
+        self.sender.send(std::mem::take(&mut self.outbox)).await.map_err(|_| Broken::Unwanted)
     }
 }
