@@ -5,8 +5,8 @@
 -- The contact's row goes in whole, so that a new column cannot be forgotten. Of sources and tags what is read goes in.
 -- Filters decide nothing about whom the account holds. Rows are unique, so the exclusive or tells sets apart. `says` is
 -- 1 for the contact itself, 2 for a source of the pipeline's connections, else 0. /*settings*/ stands for a number that
--- settings give, /*target*/ for the account, /*connections*/ for the pipeline's connections, /*among*/ for a condition on
--- contact_id.
+-- settings give, /*target*/ for the account, /*connections*/ for the pipeline's connections, /*among*/ for a condition
+-- on contact_id.
 select
     contact_id,
     hash_record_extended(contact, /*settings*/) as part,

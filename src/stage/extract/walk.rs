@@ -1,7 +1,7 @@
 //! One walk: pages arrive, land, and the position moves with them in one transaction.
 //!
-//! Pages that come quickly are stored together: a small page of its own costs as many round trips, and as long a wait for
-//! the disk, as ten. What waits is never more than a batch, and never waits for a slow shop.
+//! Pages that come quickly are stored together: a small page of its own costs as many round trips as ten. What waits is
+//! never more than a batch, and never waits for a slow shop.
 //!
 //! The wrong answers avoided here: a position stored before its records (a kill loses them), a position moved by half a
 //! page, deletions concluded from a walk that has not seen everything.
