@@ -5,8 +5,8 @@
 //! later, rendering would call for nothing, so an audit renders only the others. A note that came to nothing, because the
 //! call was not made or the contact has changed since, does not fit what is there; then the contact is rendered.
 //!
-//! A platform has them where it has a `fingerprints.sql` for what it reads besides what all do. Fields that can change although the contact does not (RFM scores,
-//! the time of day) have none: then everything is rendered.
+//! A platform has them where it has a `fingerprints.sql` for what it reads besides what all do. Fields that can change
+//! although the contact does not (RFM scores, the time of day) have none: then everything is rendered.
 
 use super::bench::{Rendered, Verdict};
 use super::settings::Settings;
