@@ -19,13 +19,15 @@ use serde_json::Value;
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// What the channel holds: small pages, or lots of large ones.
 const AHEAD: usize = 12;
+/// And no more bytes than this, unless one lot alone has more: a lot is as large as its largest record.
+const AHEAD_BYTES: u32 = 3 << 20;
 /// A lot ends with this many bytes or records.
 const LOT_BYTES: usize = 256 << 10;
 const LOT_RECORDS: usize = 200;
@@ -103,6 +105,15 @@ pub enum Arrival {
     Failed(Error),
 }
 
+impl Arrival {
+    fn bytes(&self) -> usize {
+        match self {
+            Arrival::Lot(lot) => lot.iter().map(Received::len).sum(),
+            _ => 0,
+        }
+    }
+}
+
 /// One record of a page, with or without a key.
 #[derive(Debug)]
 pub enum Received {
@@ -121,10 +132,15 @@ impl Received {
     }
 }
 
+/// What crosses the channel at once, with the room that its bytes take.
+type Message = (Vec<Arrival>, OwnedSemaphorePermit);
+
 /// The task at work. Dropped, it ends.
 pub struct Arrivals {
-    receiver: Receiver<Vec<Arrival>>,
+    receiver: Receiver<Message>,
     inbox: VecDeque<Arrival>,
+    /// For the bytes of the inbox.
+    room: Option<OwnedSemaphorePermit>,
     /// Where each page is to be judged before the next is asked for.
     permits: Option<Arc<Semaphore>>,
     _task: JoinSet<()>,
@@ -135,7 +151,9 @@ impl Arrivals {
     pub async fn next(&mut self) -> Arrival {
         let gone = || Arrival::Failed(Error::new(Kind::Internal, "the task that asks for pages ended too early"));
         if self.inbox.is_empty() {
-            self.inbox.extend(self.receiver.recv().await.unwrap_or_default());
+            self.room = None;
+            let message = self.receiver.recv().await;
+            self.take(message);
         }
         self.inbox.pop_front().unwrap_or_else(gone)
     }
@@ -150,9 +168,18 @@ impl Arrivals {
     /// An arrival that is there already.
     pub fn at_hand(&mut self) -> Option<Arrival> {
         if self.inbox.is_empty() {
-            self.inbox.extend(self.receiver.try_recv().unwrap_or_default());
+            self.room = None;
+            let message = self.receiver.try_recv().ok();
+            self.take(message);
         }
         self.inbox.pop_front()
+    }
+
+    fn take(&mut self, message: Option<Message>) {
+        if let Some((arrivals, room)) = message {
+            self.inbox.extend(arrivals);
+            self.room = Some(room);
+        }
     }
 }
 
@@ -167,6 +194,7 @@ pub fn start(source: Arc<dyn Source>, order: Order, standing: Standing, parents:
         parents,
         sender,
         outbox: Vec::new(),
+        room: Arc::new(Semaphore::new(AHEAD_BYTES as usize)),
         permits: permits.clone(),
         refused: 0,
         page_before: HashSet::new(),
@@ -174,17 +202,19 @@ pub fn start(source: Arc<dyn Source>, order: Order, standing: Standing, parents:
     };
     let mut task = JoinSet::new();
     task.spawn(fetch.run(standing));
-    Arrivals { receiver, inbox: VecDeque::new(), permits, _task: task }
+    Arrivals { receiver, inbox: VecDeque::new(), room: None, permits, _task: task }
 }
 
 struct Fetch {
     source: Arc<dyn Source>,
     order: Arc<Order>,
     parents: Option<Parents>,
-    sender: Sender<Vec<Arrival>>,
+    sender: Sender<Message>,
     /// What goes with the next that is sent: each message wakes the side that stores, which small pages would pay for three
     /// times.
     outbox: Vec<Arrival>,
+    /// For the bytes of what has been sent and not been taken.
+    room: Arc<Semaphore>,
     permits: Option<Arc<Semaphore>>,
     refused: u32,
     /// Hashes of the keys of the page before, in this list.
@@ -387,6 +417,9 @@ impl Fetch {
 
     async fn send(&mut self, arrival: Arrival) -> Result<(), Broken> {
         self.outbox.push(arrival);
-        self.sender.send(std::mem::take(&mut self.outbox)).await.map_err(|_| Broken::Unwanted)
+        let bytes: usize = self.outbox.iter().map(Arrival::bytes).sum();
+        let needed = u32::try_from(bytes).unwrap_or(u32::MAX).min(AHEAD_BYTES);
+        let room = Arc::clone(&self.room).acquire_many_owned(needed).await.map_err(|_| Broken::Unwanted)?;
+        self.sender.send((std::mem::take(&mut self.outbox), room)).await.map_err(|_| Broken::Unwanted)
     }
 }
