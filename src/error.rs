@@ -79,6 +79,8 @@ pub enum Exit {
     Rejected = 3,
     /// Stopped early; the next run continues.
     Stopped = 4,
+    /// A person has to decide something; running again alone does not help.
+    Decision = 5,
 }
 
 impl Kind {
@@ -169,8 +171,8 @@ impl Kind {
             | Kind::DatabaseUnreachable
             | Kind::LeaseHeld
             | Kind::LeaseLost
-            | Kind::Interrupted
-            | Kind::Guard => Exit::Stopped,
+            | Kind::Interrupted => Exit::Stopped,
+            Kind::Guard => Exit::Decision,
             Kind::TooLarge
             | Kind::Protocol
             | Kind::Refused

@@ -54,7 +54,8 @@ Exit codes:
   1  anything that no other code names
   2  bad command, pipeline file or credentials
   3  done, but some records were rejected (wharf rejects)
-  4  stopped early: target down, window closed, interrupted; run it again, it continues";
+  4  stopped early: target down, window closed, interrupted; run it again, it continues
+  5  a person has to decide: a guard held something back; running it again alone does not help";
 
 /// Moves customers, orders, products and categories from shops to marketing and CRM platforms.
 ///

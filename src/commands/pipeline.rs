@@ -107,7 +107,7 @@ fn outcome(result: &Result<Exit>) -> Outcome {
     match exit {
         Exit::Done => Outcome::Done,
         Exit::Rejected => Outcome::Rejects,
-        Exit::Stopped => Outcome::Stopped,
+        Exit::Stopped | Exit::Decision => Outcome::Stopped,
         Exit::Failure | Exit::BadInput => Outcome::Failed,
     }
 }

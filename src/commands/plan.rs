@@ -79,7 +79,7 @@ pub async fn run(global: &Global, args: Args) -> Result<Exit> {
                 printer.warning(format_args!(
                     "a load would stop before its first call: {excess}; --allow-mass-change lets it through"
                 ));
-                Ok(Exit::Stopped)
+                Ok(Exit::Decision)
             }
             _ => Ok(Exit::Done),
         }
