@@ -632,6 +632,97 @@ async fn the_offer_feed_gives_pages_pictures_and_prices_and_products_of_its_own(
 }
 
 #[tokio::test]
+async fn a_price_of_the_feed_goes_with_the_currency_it_was_made_for() {
+    let shop = shop(json!({"iof_prices": "light"})).await;
+    stage(
+        &shop,
+        "offers",
+        &[("500", offer("500")), ("501", offer("501")), ("502", with(offer("502"), json!({"price": []})))],
+    )
+    .await;
+    let light =
+        |id: &str, price: Value| (id.to_owned(), json!({"@id": id, "price": price, "..": {"@currency": "CZK"}}));
+    shop.stage_as(
+        "shop",
+        "offer_prices",
+        &[light("500", json!([{"@gross": "1000.00"}])), light("501", json!([])), light("502", json!([]))],
+        None,
+    )
+    .await;
+    stage(&shop, "products", &[("502", product(502, json!({"currencyId": "HUF"})))]).await;
+    shop.transform().await;
+    assert_eq!(
+        shop.column(
+            "select concat_ws('|', source_key, price, currency) from canonical.products where parent_key is null"
+        )
+        .await,
+        ["500|1000.0000|CZK", "501|45.0000|EUR", "502|189.0000|HUF"]
+    );
+}
+
+#[tokio::test]
+async fn a_size_that_the_feed_calls_unavailable_cannot_be_bought_whatever_its_pieces() {
+    let shop = shop(json!({})).await;
+    let size = |id: &str, available: Value, pieces: &str| {
+        with(json!({"@id": id, "stock": [{"@id": "1", "@quantity": pieces}]}), available)
+    };
+    let sizes = json!({"sizes": [{"size": [
+        size("3", json!({"@available": "in_stock"}), "2"),
+        size("4", json!({"@available": "unavailable"}), "5"),
+        size("5", json!({"@available": "in_stock"}), "0"),
+        size("6", json!({}), "-1"),
+    ]}]});
+    let gone = json!({"sizes": [{"size": [size("uniw", json!({"@available": "unavailable"}), "-1")]}]});
+    stage(&shop, "offers", &[("500", with(offer("500"), sizes)), ("501", with(offer("501"), gone))]).await;
+    shop.transform().await;
+    assert_eq!(
+        shop.column("select concat_ws('|', source_key, available) from canonical.products").await,
+        ["500-3|t", "500-4|f", "500-5|f", "500-6|t", "500|t", "501|f"]
+    );
+}
+
+#[tokio::test]
+async fn a_menu_item_without_a_name_gives_no_tag() {
+    let shop = shop(json!({})).await;
+    let unnamed = |id: u32, parent: u32, said: Value| {
+        (format!("menu-{id}"), json!({"item_id": id, "parent_id": parent, "lang_data": said}))
+    };
+    let menu = [
+        item(100, 0, "Kobieta", "n"),
+        unnamed(220, 100, json!([{"lang_id": "pol", "name": ""}])),
+        unnamed(
+            131,
+            220,
+            json!([{"lang_id": "pol", "name": "", "hidden": "n"}, {"lang_id": "eng", "name": "Dresses"}]),
+        ),
+        // Its name is a number, and that of its key.
+        unnamed(7, 0, json!([{"lang_id": "pol", "name": "menu-7"}])),
+    ];
+    shop.stage_as("shop", "categories", &menu, None).await;
+    stage(&shop, "products", &[("101", product(101, json!({})))]).await;
+    stage(&shop, "customers", &[("41", client(41, "anna@example.com"))]).await;
+    stage(&shop, "orders", &[("1", order(1, 41, "new"))]).await;
+    for full in [false, true] {
+        shop.transform_all(&["shop"], full).await;
+        assert_eq!(
+            shop.column("select tag from canonical.contact_tags where origin = 'category'").await,
+            ["Dresses", "Kobieta"],
+            "the other language's name stands in, and what has none is passed over"
+        );
+        assert_eq!(
+            shop.column("select concat_ws(' ', source_key, name, depth, path) from canonical.categories").await,
+            [
+                "menu-100 Kobieta 1 {Kobieta}",
+                "menu-131 Dresses 3 {Kobieta,Dresses}",
+                "menu-220 menu-220 2 {Kobieta}",
+                "menu-7 menu-7 1 {menu-7}"
+            ]
+        );
+        assert_eq!(shop.column("select key from canonical.rejects where code = 'no-name'").await, ["menu-220"]);
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_be_read_is_kept_and_reported() {
     let shop = shop(json!({})).await;
     let broken = json!({"orderDetails": {"orderAddDate": "0000-00-00 00:00:00", "payments": {"orderCurrency": []}, "prepaids": null, "productsResults": []},

@@ -17,20 +17,30 @@ with recursive items as materialized (
     select
         s.source_key,
         split_part(s.source_key, '-', 1) || '-' || nullif(s.payload ->> 'parent_id', '0') as parent_key,
-        said.names
+        said.name,
+        said.hidden
     from source_categories s
     cross join mapping m
     left join lateral (
-        select name as names
-        from jsonb_array_elements(canonical.as_list(s.payload -> 'lang_data')) with ordinality as names (name, place)
-        order by (name ->> 'lang_id' = m.settings ->> 'lang_id') desc nulls last, place
-        limit 1
+        select
+            (array_agg(name order by is_chosen desc nulls last, place) filter (where name is not null))[1] as name,
+            (array_agg(names ->> 'hidden' order by is_chosen desc nulls last, place))[1] as hidden
+        from
+            jsonb_array_elements(canonical.as_list(s.payload -> 'lang_data')) with ordinality as listed (names, place),
+            coalesce(names ->> 'lang_id' = m.settings ->> 'lang_id', false) as is_chosen,
+            coalesce(
+                canonical.as_text(canonical.decoded(names ->> 'name')),
+                canonical.as_text(canonical.decoded(names ->> 'plural_name')),
+                canonical.as_text(canonical.decoded(names ->> 'singular_name')),
+                -- The path of a menu item ends with its name.
+                canonical.as_text(canonical.decoded(reverse(split_part(reverse(names ->> 'item_textid'), '\', 1))))
+            ) as name
     ) as said on true
 ),
 hidden as materialized (
     select source_key, parent_key
     from items
-    where names ->> 'hidden' = 'y'
+    where hidden = 'y'
 ),
 lifted as (
     select source_key, parent_key
@@ -44,18 +54,10 @@ lifted as (
 select
     i.source_key,
     max(l.parent_key) filter (where l.parent_key not in (select source_key from hidden)),
-    max(
-        coalesce(
-            canonical.as_text(canonical.decoded(i.names ->> 'name')),
-            canonical.as_text(canonical.decoded(i.names ->> 'plural_name')),
-            canonical.as_text(canonical.decoded(i.names ->> 'singular_name')),
-            -- The path of a menu item ends with its name.
-            canonical.as_text(canonical.decoded(reverse(split_part(reverse(i.names ->> 'item_textid'), '\', 1))))
-        )
-    )
+    max(i.name)
 from items i
 join lifted l using (source_key)
-where i.names ->> 'hidden' is distinct from 'y'
+where i.hidden is distinct from 'y'
 group by i.source_key;
 
 -- A path such as "Moda/Sukienki" is the whole name in the feed; the category above is the one named by what stands

@@ -1,6 +1,8 @@
 -- IdoSell products: what the API says, with the page, pictures and prices of the offer feed where there is one; a
 -- product that only the feed knows is taken from there. Sizes are variations: their code for people is PRODUCT-SIZE,
--- and a product of one size (uniw) is its own variation. -1 pieces means that stock is not counted (sheet, section 4).
+-- and a product of one size (uniw) is its own variation. -1 pieces means that stock is not counted (sheet, section 4). A
+-- size that the feed calls anything but in_stock cannot be bought whatever its pieces. A price and its currency are of
+-- one source: whoever the feed was made for may pay in another currency than the panel's.
 insert into changed_products (source_key)
 select source_key
 from (table changed_offers union table changed_offer_prices) as changed
@@ -16,6 +18,7 @@ create temp table if not exists idosell_sizes (
     price numeric,
     stock numeric,
     is_counted boolean,
+    on_sale boolean,
     primary key (product_key, size_key)
 ) on commit drop;
 truncate idosell_sizes;
@@ -45,14 +48,15 @@ left join staging.offer_prices l
 where s.source_key is not null or o.source_key is not null;
 
 -- The sizes of a product with their stock, of the API where it knows the product, else of the feed.
-insert into idosell_sizes (product_key, size_key, name, sku, price, stock, is_counted)
+insert into idosell_sizes (product_key, size_key, name, sku, price, stock, is_counted, on_sale)
 with listed as (
     select
         p.product_key,
         size ->> 'sizeId' as size_key,
         size ->> 'sizePanelName' as name,
         null as sku,
-        null as price
+        null as price,
+        null as available
     from idosell_products p
     cross join lateral jsonb_array_elements(canonical.as_list(p.api -> 'productSizes')) as size
     union all
@@ -61,7 +65,8 @@ with listed as (
         size ->> 'sizeId',
         size ->> 'sizePanelName',
         size ->> 'productSizeCodeExternal',
-        coalesce(size ->> 'productPromoRetailPrice', size ->> 'productRetailPrice')
+        coalesce(size ->> 'productPromoRetailPrice', size ->> 'productRetailPrice'),
+        null
     from idosell_products p
     cross join lateral jsonb_array_elements(canonical.as_list(p.api -> 'productSizesAttributes')) as size
     union all
@@ -70,7 +75,8 @@ with listed as (
         size ->> '@id',
         coalesce(size ->> '@panel_name', size ->> '@name'),
         null,
-        size -> 'price' -> 0 ->> '@gross'
+        size -> 'price' -> 0 ->> '@gross',
+        size ->> '@available'
     from idosell_products p
     cross join lateral jsonb_path_query(p.offer, '$.sizes[*].size[*]') as size
     where p.api is null
@@ -109,7 +115,8 @@ select
     max(canonical.as_text(l.sku)),
     max(nullif(canonical.as_number(l.price), 0)),
     (array_agg(case when not s.endless then s.pieces end))[1],
-    coalesce(bool_or(s.pieces is not null and not s.endless), false)
+    coalesce(bool_or(s.pieces is not null and not s.endless), false),
+    coalesce(bool_and(l.available = 'in_stock'), true)
 from listed l
 left join stocks s on s.product_key = l.product_key and s.size_key = l.size_key
 where l.size_key is not null
@@ -126,7 +133,7 @@ with stock as (
         product_key,
         sum(stock) as pieces,
         bool_and(is_counted) as is_counted,
-        bool_or(not is_counted or stock > 0) as there
+        bool_or(on_sale and (not is_counted or stock > 0)) as there
     from idosell_sizes
     group by product_key
 )
@@ -144,28 +151,14 @@ select
         when p.api ->> 'productIsVisible' = 'n' then 'hidden'
         else 'visible'
     end,
-    coalesce(
-        case
-            when m.settings ->> 'iof_prices' = 'light' then canonical.as_number(p.light -> 'price' -> 0 ->> '@gross')
-        end,
-        offered.price,
-        nullif(canonical.as_number(p.api ->> 'productPromoRetailPrice'), 0),
-        nullif(canonical.as_number(p.api ->> 'productRetailPrice'), 0)
-    ),
+    priced.price,
     coalesce(
         nullif(canonical.as_number(p.api ->> 'productStrikethroughRetailPrice'), 0),
         nullif(canonical.as_number(p.offer -> 'strikethrough_retail_price' -> 0 ->> '@gross'), 0),
         nullif(canonical.as_number(p.api ->> 'productRetailPrice'), 0),
         nullif(canonical.as_number(p.offer -> 'srp' -> 0 ->> '@gross'), 0)
     ),
-    upper(
-        coalesce(
-            canonical.as_text(case when offered.price is not null then p.offer ->> '@currency' end),
-            canonical.as_text(case when offered.price is not null then p.offer -> '..' ->> '@currency' end),
-            canonical.as_text(p.api ->> 'currencyId'),
-            m.settings ->> 'currency'
-        )
-    ),
+    upper(coalesce(canonical.as_text(priced.currency), m.settings ->> 'currency')),
     case when s.is_counted then s.pieces end,
     coalesce(p.api ->> 'productIsDeleted', 'n') <> 'y'
     and coalesce(p.api ->> 'productIsVisible', 'y') <> 'n'
@@ -199,8 +192,28 @@ left join lateral (
             order by (name ->> '@xml:lang' = m.settings ->> 'lang_id') desc nulls last, place
             limit 1
         ) as name,
-        nullif(canonical.as_number(p.offer -> 'price' -> 0 ->> '@gross'), 0) as price
+        coalesce(p.offer ->> '@currency', p.offer -> '..' ->> '@currency') as currency
 ) as offered on true
+left join lateral (
+    select price, currency
+    from (
+        values
+            (
+                1,
+                case
+                    when m.settings ->> 'iof_prices' = 'light'
+                        then nullif(canonical.as_number(p.light -> 'price' -> 0 ->> '@gross'), 0)
+                end,
+                coalesce(p.light ->> '@currency', p.light -> '..' ->> '@currency', offered.currency)
+            ),
+            (2, nullif(canonical.as_number(p.offer -> 'price' -> 0 ->> '@gross'), 0), offered.currency),
+            (3, nullif(canonical.as_number(p.api ->> 'productPromoRetailPrice'), 0), p.api ->> 'currencyId'),
+            (4, nullif(canonical.as_number(p.api ->> 'productRetailPrice'), 0), p.api ->> 'currencyId')
+    ) as known (place, price, currency)
+    where price is not null
+    order by place
+    limit 1
+) as priced on true
 left join lateral (
     select canonical.as_text(coalesce(picture ->> 'productImageLargeUrl', picture ->> 'productImageMediumUrl')) as url
     from jsonb_array_elements(canonical.as_list(p.api -> 'productImages')) with ordinality as pictures (picture, place)
@@ -231,7 +244,7 @@ select
     p.regular_price,
     p.currency,
     case when z.is_counted then z.stock end,
-    p.status = 'visible' and (not z.is_counted or z.stock > 0),
+    p.status = 'visible' and z.on_sale and (not z.is_counted or z.stock > 0),
     p.url,
     p.image_url,
     p.created_at,
