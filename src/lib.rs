@@ -10,7 +10,8 @@
 //! - `sql/`: what raw data means, what a canonical row is, what a target gets;
 //! - [`target`]: platform writes, one file each;
 //! - [`stage`]: extract, transform, load, archive: what drives all that;
-//! - [`commands`]: one file per verb of the command line, with [`printer`] and [`progress`] for what it says;
+//! - [`commands`]: one file per verb of the command line, with [`printer`] and [`progress`] for what it says, and
+//!   [`foreign`] for text from outside in it;
 //! - [`sandbox`]: every platform emulated on loopback, written from the platforms' facts;
 //! - [`failpoint`]: places where tests let it fail or die; nothing of it is in a release build.
 
@@ -19,6 +20,7 @@ pub mod commands;
 pub mod config;
 pub mod error;
 pub mod failpoint;
+pub mod foreign;
 pub mod http;
 pub mod json;
 pub mod memory;

@@ -1,11 +1,12 @@
 //! What a command says: results to stdout, everything else to stderr.
 //!
 //! Every verb takes the one printer of the process. In JSON mode stdout holds exactly one document, errors included. A
-//! reader that goes away (`wharf plan | head`) ends nothing: the rest of the output is dropped.
+//! reader that goes away (`wharf plan | head`) ends nothing: the rest of the output is dropped. Whatever is said may hold
+//! text from outside, so all of it goes through [`foreign`] here.
 
 use crate::config::mistakes::Mistakes;
 use crate::progress::Progress;
-use crate::{Error, Kind, Result};
+use crate::{Error, Kind, Result, foreign};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::fmt::Display;
@@ -58,8 +59,13 @@ impl Printer {
     /// A line of the result, to stdout. Nothing in JSON mode: there, [`Printer::document`] gives the result.
     pub fn line(&self, text: impl Display) {
         if !self.json {
-            self.progress.suspend(|| write_line(io::stdout().lock(), &text));
+            self.progress.suspend(|| write_line(io::stdout().lock(), &foreign::lines(&text.to_string())));
         }
+    }
+
+    /// A line of the result that shows a record, to stdout: line breaks in its values are written out.
+    pub fn record(&self, text: impl Display) {
+        self.line(foreign::one_line(&text.to_string()));
     }
 
     /// A line of the result that only `-v` shows, to stdout.
@@ -72,14 +78,14 @@ impl Printer {
     /// A line on what is being done, to stderr; not with `-q`.
     pub fn note(&self, text: impl Display) {
         if self.verbosity >= Verbosity::Normal {
-            self.progress.suspend(|| write_line(io::stderr().lock(), &text));
+            self.progress.suspend(|| write_line(io::stderr().lock(), &foreign::lines(&text.to_string())));
         }
     }
 
     /// A warning, to stderr.
     pub fn warning(&self, text: impl Display) {
-        let head = self.paint("33", "warning:");
-        self.progress.suspend(|| write_line(io::stderr().lock(), &format_args!("{head} {text}")));
+        let text = format!("{} {}", self.paint("33", "warning:"), foreign::lines(&text.to_string()));
+        self.progress.suspend(|| write_line(io::stderr().lock(), &text));
     }
 
     /// The result as a JSON document, to stdout; nothing when people read.
@@ -93,7 +99,7 @@ impl Printer {
         let text = serde_json::to_string_pretty(value)
             .map_err(|error| Error::new(Kind::Internal, "a result cannot be written as JSON").because(error))?;
         self.document_written.store(true, Ordering::Relaxed);
-        self.progress.suspend(|| write_line(io::stdout().lock(), &text));
+        self.progress.suspend(|| write_line(io::stdout().lock(), &foreign::json(&text)));
         Ok(())
     }
 
@@ -106,8 +112,8 @@ impl Printer {
     /// where the command has already written one, to stderr too.
     pub fn error(&self, error: &Error) {
         if self.json && !self.document_written.swap(true, Ordering::Relaxed) {
-            let document = json!({ "error": error_document(error) });
-            self.progress.suspend(|| write_line(io::stdout().lock(), &format_args!("{document:#}")));
+            let document = format!("{:#}", json!({ "error": error_document(error) }));
+            self.progress.suspend(|| write_line(io::stdout().lock(), &foreign::json(&document)));
             return;
         }
         let text = self.error_text(error);
@@ -115,18 +121,18 @@ impl Printer {
     }
 
     fn error_text(&self, error: &Error) -> String {
-        let mut text =
-            format!("{} {}", self.paint("31;1", &format!("error[{}]:", error.kind().code())), error.detail());
+        let head = self.paint("31;1", &format!("error[{}]:", error.kind().code()));
+        let mut text = format!("{head} {}", foreign::lines(error.detail()));
         match mistakes_of(error) {
-            Some(mistakes) => text.push_str(&format!("\n{mistakes}")),
+            Some(mistakes) => text.push_str(&format!("\n{}", foreign::lines(&mistakes.to_string()))),
             None => {
                 for cause in causes(error) {
-                    text.push_str(&format!("\n  caused by: {cause}"));
+                    text.push_str(&format!("\n  caused by: {}", foreign::one_line(&cause)));
                 }
             }
         }
         if let Some(hint) = error.hint_text() {
-            text.push_str(&format!("\n{} {hint}", self.paint("36;1", "hint:")));
+            text.push_str(&format!("\n{} {}", self.paint("36;1", "hint:"), foreign::lines(hint)));
         }
         text
     }
@@ -179,7 +185,7 @@ pub fn colour_wanted() -> bool {
 }
 
 /// Writes a line; a reader that went away is none of our business.
-fn write_line(mut to: impl Write, text: &dyn Display) {
+fn write_line(mut to: impl Write, text: &str) {
     let _ = writeln!(to, "{text}").and_then(|()| to.flush());
 }
 

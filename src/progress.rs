@@ -2,6 +2,7 @@
 //!
 //! Stages count; this module decides whether and how that is seen. Nothing here may fail or slow a stage down.
 
+use crate::foreign;
 use indicatif::{HumanCount, HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::fmt;
 use std::io::{IsTerminal, Write};
@@ -88,7 +89,7 @@ impl Progress {
 
     fn line(&self, text: fmt::Arguments<'_>) {
         if let Way::Lines = *self.0 {
-            let _ = writeln!(std::io::stderr().lock(), "{text}");
+            let _ = writeln!(std::io::stderr().lock(), "{}", foreign::one_line(&text.to_string()));
         }
     }
 }
@@ -133,7 +134,7 @@ impl Meter {
     /// Says what is going on, beside the count: `waiting 30 s, the shop asks to slow down`.
     pub fn note(&self, text: &str) {
         match &self.0.bar {
-            Some(bar) => bar.set_message(text.to_owned()),
+            Some(bar) => bar.set_message(foreign::one_line(text).into_owned()),
             None => self.0.progress.line(format_args!("{}: {text}", self.0.label)),
         }
     }
@@ -152,7 +153,8 @@ impl Meter {
         match (&self.0.bar, &*self.0.progress.0) {
             (Some(bar), Way::Bars(all)) => {
                 bar.finish_and_clear();
-                let _ = all.println(format!("{}: {summary} ({took})", self.0.label));
+                let line = format!("{}: {summary} ({took})", self.0.label);
+                let _ = all.println(foreign::one_line(&line));
             }
             _ => self.0.progress.line(format_args!("{}: {summary} ({took})", self.0.label)),
         }

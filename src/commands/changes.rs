@@ -6,7 +6,7 @@ use super::{Global, with_database};
 use crate::error::Exit;
 use crate::stage::changes::{self, Options, Taken};
 use crate::store::feed::{self, Beginning, Change, ENTITIES};
-use crate::{Error, Kind, Result};
+use crate::{Error, Kind, Result, foreign};
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -157,9 +157,11 @@ fn write(page: &[Change], is_json: bool) -> Result<Taken> {
     let mut text = String::new();
     for change in page {
         if is_json {
-            text.push_str(&change.text);
+            text.push_str(&foreign::json(&change.text));
         } else {
-            describe(&mut text, &change.text)?;
+            let mut line = String::new();
+            describe(&mut line, &change.text)?;
+            text.push_str(&foreign::one_line(&line));
         }
         text.push('\n');
     }

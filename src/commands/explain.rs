@@ -1,11 +1,12 @@
 //! `wharf explain`: why a contact or an order is what it is, and what was sent of it.
 
 use super::{Global, with_database};
-use crate::Result;
 use crate::error::Exit;
 use crate::printer::Printer;
 use crate::stage::explain::{Wanted, explain};
+use crate::{Result, foreign};
 use serde_json::Value;
+use std::borrow::Cow;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -73,11 +74,11 @@ pub async fn run(global: &Global, args: Args) -> Result<Exit> {
 }
 
 fn say_contact(printer: &Printer, told: &Value) {
-    let name = told["email"].as_str().or(told["contact_id"].as_str()).unwrap_or_default();
+    let name = known(&told["email"]).unwrap_or(text(&told["contact_id"]));
     printer.line(format_args!("contact {name}"));
     printer.line(format_args!("  id {}, known by its {}", text(&told["contact_id"]), text(&told["identity"]["by"])));
     for from in list(&told["identity"]["moved_from"]) {
-        let old = from["email"].as_str().unwrap_or("no e-mail");
+        let old = known(&from["email"]).unwrap_or("no e-mail".into());
         printer.line(format_args!("  was {old} until {} (run {})", text(&from["at"]), from["run"]));
     }
     printer.line("\nvalues");
@@ -87,7 +88,7 @@ fn say_contact(printer: &Printer, told: &Value) {
             text(&field["field"]),
             field["value"],
             "",
-            rule(text(&field["rule"])),
+            rule(&text(&field["rule"])),
             source(&field["from"])
         ));
         for other in list(&field["others"]) {
@@ -116,7 +117,7 @@ fn say_contact(printer: &Printer, told: &Value) {
             "  {} {}  {}  {}",
             text(&order["connection"]),
             text(&order["number"]),
-            order["status"].as_str().unwrap_or("held: its status is not mapped"),
+            known(&order["status"]).unwrap_or("held: its status is not mapped".into()),
             text(&order["placed_at"])
         ));
     }
@@ -129,14 +130,14 @@ fn say_tag(printer: &Printer, tag: &Value) {
         "  {} ({}), from {} to {}",
         text(&tag["tag"]),
         text(&tag["origin"]),
-        tag["first_at"].as_str().unwrap_or("an unknown time"),
-        tag["last_at"].as_str().unwrap_or("an unknown time")
+        known(&tag["first_at"]).unwrap_or("an unknown time".into()),
+        known(&tag["last_at"]).unwrap_or("an unknown time".into())
     ));
     let because = list(&tag["because"]);
     let shown = if printer.is_verbose() { because.len() } else { SHOWN };
     for reason in because.iter().take(shown) {
-        let path: Vec<&str> = list(&reason["path"]).iter().map(text).collect();
-        let what = match (reason["order"].as_str(), reason["account"].as_str(), reason["setting"].as_str()) {
+        let path: Vec<Cow<'_, str>> = list(&reason["path"]).iter().map(text).collect();
+        let what = match (known(&reason["order"]), known(&reason["account"]), known(&reason["setting"])) {
             (Some(order), ..) => format!("order {order}, {} in {}", text(&reason["product"]), path.join(" / ")),
             (_, Some(account), _) => format!("has {account}"),
             (.., Some(setting)) => format!("{setting} of the pipeline file"),
@@ -151,23 +152,23 @@ fn say_tag(printer: &Printer, tag: &Value) {
 
 fn say_order(printer: &Printer, told: &Value) {
     let row = &told["order"];
-    printer.line(format_args!("order {} of {}", row["number"].as_str().unwrap_or("-"), text(&row["connection"])));
+    printer.line(format_args!("order {} of {}", known(&row["number"]).unwrap_or("-".into()), text(&row["connection"])));
     printer.line(format_args!("  id {}, from {}", text(&told["order_id"]), source(&told["source"])));
     let status = &told["status"];
     printer.line(format_args!(
         "  status {} from the shop's {}: {}",
-        status["value"].as_str().unwrap_or("none"),
+        known(&status["value"]).unwrap_or("none".into()),
         status["source_status"],
         text(&status["rule"])
     ));
     let contact = &told["contact"];
     printer.line(format_args!(
         "  contact {}: {}",
-        contact["email"].as_str().unwrap_or(text(&contact["contact_id"])),
+        known(&contact["email"]).unwrap_or(text(&contact["contact_id"])),
         text(&contact["rule"])
     ));
     let sums = &told["sums"];
-    let currency = sums["currency"].as_str().unwrap_or_default();
+    let currency = text(&sums["currency"]);
     for name in ["total", "items", "shipping", "fees", "discount", "tax"] {
         if !sums[name].is_null() {
             printer.line(format_args!("  {name:<9} {} {currency}", sums[name]));
@@ -182,7 +183,7 @@ fn say_order(printer: &Printer, told: &Value) {
             item["unit_price"],
             item["line_total"],
             text(&item["name"]),
-            item["product_key"].as_str().unwrap_or("gone")
+            known(&item["product_key"]).unwrap_or("gone".into())
         ));
     }
     say_rest(printer, told);
@@ -280,12 +281,12 @@ fn rule(name: &str) -> &str {
 
 /// A record in words: `my-shop account:7, changed there 2026-…, landed by run 12`.
 fn source(source: &Value) -> String {
-    let record = source["record"].as_str().or(source["key"].as_str()).unwrap_or_default();
+    let record = known(&source["record"]).unwrap_or(text(&source["key"]));
     let mut words = format!("{} {record}", text(&source["connection"]));
     if source["gone"] == true {
         words.push_str(", which the shop has no more");
     }
-    if let Some(at) = source["changed_at_shop"].as_str() {
+    if let Some(at) = known(&source["changed_at_shop"]) {
         words.push_str(&format!(", changed there {at}"));
     }
     if source["run"].is_number() {
@@ -298,6 +299,11 @@ fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
+/// A text of the shop's or the target's, on one line; nothing where there is none.
+fn text(value: &Value) -> Cow<'_, str> {
+    known(value).unwrap_or_default()
+}
+
+fn known(value: &Value) -> Option<Cow<'_, str>> {
+    value.as_str().map(foreign::one_line)
 }

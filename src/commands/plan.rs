@@ -4,7 +4,7 @@ use super::{Global, PipelineFile, load, with_database};
 use crate::error::Exit;
 use crate::stage::load::feed::Baseline;
 use crate::stage::plan::{self, Options, Record, Report};
-use crate::{Error, Kind, Result, target};
+use crate::{Error, Kind, Result, foreign, target};
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -93,11 +93,11 @@ fn print_record(global: &Global, record: &Record) {
         (Some(code), None) => format!("  {code}"),
         _ => String::new(),
     };
-    global.printer.line(format_args!("{}  {}  {}{why}", record.action, record.address, record.key));
+    global.printer.record(format_args!("{}  {}  {}{why}", record.action, record.address, record.key));
     for change in &record.fields {
         let old = change.old.as_deref().unwrap_or("(nothing)");
         let new = change.new.as_deref().unwrap_or("(nothing)");
-        global.printer.line(format_args!("    {}: {old} -> {new}", change.field));
+        global.printer.record(format_args!("    {}: {old} -> {new}", change.field));
     }
 }
 
@@ -186,7 +186,7 @@ fn write_json_line(value: &impl serde::Serialize) -> Result<()> {
     let text = serde_json::to_string(value)
         .map_err(|error| Error::new(Kind::Internal, "a record cannot be written as JSON").because(error))?;
     // A reader that went away is none of our business.
-    let _ = writeln!(std::io::stdout().lock(), "{text}");
+    let _ = writeln!(std::io::stdout().lock(), "{}", foreign::json(&text));
     Ok(())
 }
 

@@ -128,7 +128,7 @@ pub async fn run(global: &Global, args: Args) -> Result<Exit> {
                     let content = rejects::content(&db, reject).await?;
                     print(global, reject);
                     for (name, text) in &content {
-                        printer.line(format_args!("    {name}: {text}"));
+                        printer.record(format_args!("    {name}: {text}"));
                     }
                     shown.push(json!({ "reject": reject, "content": content }));
                 }
@@ -168,7 +168,7 @@ pub async fn run(global: &Global, args: Args) -> Result<Exit> {
 
 fn print(global: &Global, reject: &Reject) {
     let field = reject.field.as_deref().map(|field| format!(".{field}")).unwrap_or_default();
-    global.printer.line(format_args!(
+    global.printer.record(format_args!(
         "{}  {}  {}{field} {}  {}: {} ({} times, last {})",
         reject.stage, reject.scope, reject.entity, reject.key, reject.code, reject.reason, reject.times, reject.last_at
     ));

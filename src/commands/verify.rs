@@ -68,11 +68,11 @@ fn print(global: &Global, report: &Report) {
     for finding in &report.findings {
         let what = format!("{} {}", finding.object, finding.key);
         if finding.missing {
-            printer.line(format_args!("missing        {what}"));
+            printer.record(format_args!("missing        {what}"));
         }
         for difference in &finding.differences {
             let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".to_owned());
-            printer.line(format_args!(
+            printer.record(format_args!(
                 "differs        {what}  {}: sent {}, there is {}",
                 difference.field,
                 text(&difference.ledger),

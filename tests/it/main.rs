@@ -20,6 +20,7 @@ mod explain;
 mod extract;
 mod extract_idosell;
 mod extract_woocommerce;
+mod foreign_text;
 mod http;
 mod http_environment;
 mod idosell_esputnik;

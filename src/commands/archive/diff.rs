@@ -3,7 +3,7 @@
 use crate::commands::Global;
 use crate::error::Exit;
 use crate::stage::archive::{self, DiffOptions, RowDiff};
-use crate::{Error, Kind, Result};
+use crate::{Error, Kind, Result, foreign};
 use serde::Serialize;
 use serde_json::json;
 use std::io::{self, ErrorKind, Write};
@@ -75,11 +75,10 @@ pub async fn run(global: &Global, args: Args) -> Result<Exit> {
 
 /// One document on a line of its own. A reader that has gone away ends the comparison.
 fn write_line(document: &impl Serialize) -> Result<()> {
-    let mut line = serde_json::to_vec(document)
+    let line = serde_json::to_string(document)
         .map_err(|error| Error::new(Kind::Internal, "a row cannot be written as JSON").because(error))?;
-    line.push(b'\n');
     let mut out = io::stdout().lock();
-    out.write_all(&line).map_err(|error| match error.kind() {
+    writeln!(out, "{}", foreign::json(&line)).map_err(|error| match error.kind() {
         ErrorKind::BrokenPipe => Error::new(Kind::Interrupted, "nobody reads any more"),
         _ => Error::from(error).context("standard output"),
     })
