@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
+use url::{Origin, Url};
 
 /// One integration: shops on one side, one marketing or CRM account on the other.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -53,6 +54,11 @@ pub struct Connection {
     /// Allows http to other hosts.
     #[serde(default)]
     pub allow_http: bool,
+    /// Further servers to which addresses in the shop's answers may lead (files of an offer feed, say), each as
+    /// `https://host` or `https://host:8443`; `http://` and hosts of a private network only if they are written here. Other
+    /// servers than these and the shop's own are never asked.
+    #[serde(default)]
+    pub allowed_servers: Vec<String>,
     /// Country in which phones without a country code are read, where a record names none (ISO 3166-1 alpha-2).
     #[serde(default)]
     #[schemars(extend("format" = "country"))]
@@ -85,6 +91,21 @@ pub struct Connection {
     /// The platform's own keys, as section 2 of its sheet names them; typed by the platform's settings.
     #[serde(flatten)]
     pub settings: PlatformSettings,
+}
+
+impl Connection {
+    /// The servers of `allowed_servers`.
+    ///
+    /// # Errors
+    /// [`Kind::PipelineFile`] where one is no address; a validated file has none such.
+    pub fn servers(&self) -> Result<Vec<Origin>> {
+        let origin = |text: &String| {
+            Url::parse(text).map(|url| url.origin()).map_err(|error| {
+                Error::new(Kind::PipelineFile, "an entry of `allowed_servers` is no address").because(error)
+            })
+        };
+        self.allowed_servers.iter().map(origin).collect()
+    }
 }
 
 /// One account of a marketing or CRM platform.

@@ -28,6 +28,7 @@ pub fn check(validated: &Validated) -> Findings {
     for (index, connection) in file["sources"].as_array().into_iter().flatten().enumerate() {
         let path = format!("sources[{index}]");
         rules.address(connection, &path);
+        rules.servers(&connection["allowed_servers"], &path);
         let inspect = connection["platform"].as_str().and_then(source::registry::find).map(|row| row.inspect);
         rules.platform(connection, &path, inspect);
     }
@@ -70,6 +71,22 @@ impl Rules<'_> {
                 false => format!("`base_url` {}", wrong.what),
             };
             self.flaw(key, message, wrong.right);
+        }
+    }
+
+    /// Servers, each an address without a path.
+    fn servers(&mut self, servers: &Value, path: &str) {
+        for (index, server) in servers.as_array().into_iter().flatten().enumerate() {
+            let Some(text) = server.as_str() else { continue };
+            let right = "write each server as https://host or https://host:8443";
+            let wrong = match base_url(text, true) {
+                Err(wrong) => Some((wrong.what, wrong.right)),
+                Ok(()) => Url::parse(text).is_ok_and(|url| url.path() != "/").then_some(("has a path", right)),
+            };
+            if let Some((what, right)) = wrong {
+                let message = format!("a server of `allowed_servers` {what}");
+                self.flaw(format!("{path}.allowed_servers[{index}]"), message, right);
+            }
         }
     }
 

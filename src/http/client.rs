@@ -164,18 +164,30 @@ impl Client {
         Call::new(self.clone(), method, url, idempotency)
     }
 
-    /// A read of an address that the platform gave, the next page for example.
+    /// A read of an address that the platform gave: the next page, a file. http becomes https where the base address is
+    /// https on the same host.
     ///
     /// # Errors
-    /// [`Kind::Protocol`] when it lies on another server than the base address: credentials go nowhere else.
+    /// [`Kind::Protocol`] when it lies on a server that is neither that of the base address nor one of
+    /// [`ClientOptions::servers`]: whoever answers for a shop must not choose what this machine asks inside its own network.
     pub fn get_url(&self, url: &Url) -> Result<Call> {
-        if url.origin() != self.0.options.base_url.origin() {
-            return Err(Error::new(
-                Kind::Protocol,
-                format!("the platform gave an address on another server: {}", origin_and_path(url)),
-            ));
+        let options = &self.0.options;
+        let mut url = url.clone();
+        let is_at_home = |url: &Url| url.origin() == options.base_url.origin();
+        if url.scheme() == "http" && options.base_url.scheme() == "https" && url.host() == options.base_url.host() {
+            // Both are web addresses: this cannot be refused.
+            let _ = url.set_scheme("https");
         }
-        Ok(Call::new(self.clone(), Method::GET, url.clone(), Idempotency::Safe))
+        if !is_at_home(&url) && !options.servers.contains(&url.origin()) {
+            let detail = format!("the platform gave an address on another server: {}", origin_and_path(&url));
+            return Err(Error::new(Kind::Protocol, detail).hint(format!(
+                "nothing was asked there; if that server is meant, add `allowed_servers: [{}]` to the connection",
+                url.origin().ascii_serialization()
+            )));
+        }
+        let away = !is_at_home(&url);
+        let call = Call::new(self.clone(), Method::GET, url, Idempotency::Safe);
+        Ok(if away { call.auth(Auth::None) } else { call })
     }
 
     async fn send(&self, spec: Arc<Spec>) -> Result<Response, Failure> {
@@ -254,7 +266,7 @@ impl Client {
             let may_follow = matches!(spec.method, Method::GET | Method::HEAD);
             match response.headers().get(LOCATION).filter(|_| status.is_redirection()) {
                 None => return Err(self.refused(spec, response).await),
-                Some(location) => url = followed(&url, location, spec, may_follow)?,
+                Some(location) => url = followed(&url, location, spec, may_follow, &self.0.options.servers)?,
             }
         }
         let error = Error::new(Kind::Address, format!("{} redirects without end", spec.what()))
@@ -434,6 +446,12 @@ impl Call {
         self
     }
 
+    /// Whether the path lies below `folder` of the base address.
+    pub fn asks_below(&self, folder: &str) -> bool {
+        let base = self.client.options().base_url.path();
+        self.spec.url.path().strip_prefix(base).is_some_and(|path| path.starts_with(folder))
+    }
+
     /// At most this many attempts; checks are better quick than patient.
     pub fn attempts(mut self, attempts: u32) -> Self {
         self.spec.attempts = attempts.max(1);
@@ -502,8 +520,15 @@ impl Spec {
     }
 }
 
-/// Where a redirect leads, if it may be followed: reads only, on the same server or from http to https of the same host.
-fn followed(from: &Url, location: &HeaderValue, spec: &Spec, may_follow: bool) -> Result<Url, Failure> {
+/// Where a redirect leads, if it may be followed: reads only, on the same server, from http to https of the same host, or,
+/// without credentials, to one of `servers`.
+fn followed(
+    from: &Url,
+    location: &HeaderValue,
+    spec: &Spec,
+    may_follow: bool,
+    servers: &[url::Origin],
+) -> Result<Url, Failure> {
     let what = spec.what();
     let refused = |detail: String, hint: String| {
         Failure::new(Error::new(Kind::Address, detail).hint(hint), Fate::NotDone, Repeat::Useless)
@@ -514,7 +539,8 @@ fn followed(from: &Url, location: &HeaderValue, spec: &Spec, may_follow: bool) -
     };
     let same_server = target.origin() == from.origin();
     let upgrade = from.scheme() == "http" && target.scheme() == "https" && target.host_str() == from.host_str();
-    if !may_follow || !(same_server || upgrade) {
+    let allowed = matches!(*spec.auth, Auth::None) && servers.contains(&target.origin());
+    if !may_follow || !(same_server || upgrade || allowed) {
         let place = origin_and_path(&target);
         return Err(refused(
             format!("{what} redirects to {place}"),
@@ -601,7 +627,8 @@ fn origin_and_path(url: &Url) -> String {
     format!("{}{}", url.origin().ascii_serialization(), url.path())
 }
 
-fn is_this_machine(url: &Url) -> bool {
+/// Whether an address is this machine's own, by its name or as a loopback address.
+pub fn is_this_machine(url: &Url) -> bool {
     match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         Some(url::Host::Ipv4(address)) => address.is_loopback(),

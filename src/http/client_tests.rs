@@ -41,9 +41,35 @@ fn addresses_that_cannot_be_meant_are_refused() {
 fn an_address_on_another_server_is_not_asked() {
     let client = client("https://shop.example", Auth::None);
     assert!(client.get_url(&Url::parse("https://shop.example/next?page=2").unwrap()).is_ok());
-    for other in ["https://evil.example/next", "http://shop.example/next", "https://shop.example:8443/next"] {
+    for other in [
+        "https://evil.example/next",
+        "http://evil.example/next",
+        "https://shop.example:8443/next",
+        "http://shop.example:8080/next",
+        "http://169.254.169.254/latest/meta-data/",
+        "https://[::ffff:10.0.0.1]/",
+        "http://localhost/",
+    ] {
         assert_eq!(client.get_url(&Url::parse(other).unwrap()).unwrap_err().kind(), Kind::Protocol);
     }
+}
+
+#[test]
+fn an_unencrypted_address_on_the_same_host_is_asked_by_https() {
+    let client = client("https://shop.example", Auth::None);
+    let call = client.get_url(&Url::parse("http://shop.example/next?page=2").unwrap()).unwrap();
+    assert_eq!(call.spec.url.as_str(), "https://shop.example/next?page=2");
+}
+
+#[test]
+fn a_server_that_the_options_name_is_asked_without_credentials() {
+    let auth = Auth::Query(vec![("key", secret("hidden"))]);
+    let mut options = ClientOptions { auth, ..ClientOptions::new(Url::parse("https://shop.example").unwrap()) };
+    options.servers.push(Url::parse("https://files.example").unwrap().origin());
+    let client = Client::new(options).unwrap();
+    let call = client.get_url(&Url::parse("https://files.example/full.xml").unwrap()).unwrap();
+    assert!(matches!(*call.spec.auth, Auth::None));
+    assert!(client.get_url(&Url::parse("http://files.example/full.xml").unwrap()).is_err(), "not encrypted");
 }
 
 #[test]
@@ -52,7 +78,7 @@ fn redirects_stay_on_the_server_or_go_up_to_https_and_leave_credentials_behind()
     let spec = client("http://shop.example", auth).get("x").spec;
     let from = Url::parse("http://shop.example/x?page=1&key=hidden").unwrap();
     let follow = |location: &str, may_follow| {
-        followed(&from, &HeaderValue::from_str(location).unwrap(), &spec, may_follow).map(String::from)
+        followed(&from, &HeaderValue::from_str(location).unwrap(), &spec, may_follow, &[]).map(String::from)
     };
     assert_eq!(follow("/y?page=1&key=hidden", true).unwrap(), "http://shop.example/y?page=1");
     assert_eq!(follow("https://shop.example/x?key=hidden", true).unwrap(), "https://shop.example/x");
@@ -65,7 +91,7 @@ fn redirects_stay_on_the_server_or_go_up_to_https_and_leave_credentials_behind()
     }
     assert!(follow("/y", false).is_err(), "a write is never sent on");
     let secure = Url::parse("https://shop.example/x").unwrap();
-    assert!(followed(&secure, &HeaderValue::from_static("http://shop.example/x"), &spec, true).is_err());
+    assert!(followed(&secure, &HeaderValue::from_static("http://shop.example/x"), &spec, true, &[]).is_err());
 }
 
 #[test]

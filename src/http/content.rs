@@ -153,6 +153,7 @@ enum Cause {
     Maintenance,
     Firewall,
     Login,
+    Failing,
     Unclear,
 }
 
@@ -175,8 +176,11 @@ impl WebPage {
                 "a firewall or bot protection answers in the platform's place: allow this machine's address, or the User-Agent wharf, there"
             }
             Cause::Login => "a log-in page answers in the platform's place: let the API pass without it",
+            Cause::Failing => {
+                "the platform has failed and shows a page for people: its error log says why; run the command again, it continues where it stopped"
+            }
             Cause::Unclear => {
-                "base_url may lead to another server, or a cache, firewall or plugin answers in the platform's place: open the address in a browser"
+                "something answers in the platform's place, a cache, firewall, proxy or plugin, or base_url leads to another server: open the address in a browser"
             }
         }
     }
@@ -239,6 +243,22 @@ fn cause(lower: &str) -> Cause {
         Cause::Firewall
     } else if says(&["type=\"password\"", "type='password'", "wp-login", "log in", "sign in", "zaloguj", "anmelden"]) {
         Cause::Login
+    } else if says(&[
+        "critical error",
+        "fatal error",
+        "internal server error",
+        "bad gateway",
+        "service unavailable",
+        "gateway time",
+        "error establishing a database connection",
+        "krytyczny błąd",
+        "błąd krytyczny",
+        "błąd serwera",
+        "критична помилка",
+        "критическая ошибка",
+        "kritischer fehler",
+    ]) {
+        Cause::Failing
     } else {
         Cause::Unclear
     }

@@ -29,7 +29,7 @@ mod tls;
 
 pub use auth::Auth;
 pub use budget::Budget;
-pub use client::{Call, Client};
+pub use client::{Call, Client, is_this_machine};
 pub use content::parse as parse_json;
 pub use failure::{Answer, Failure, Fate, Idempotency};
 pub use oauth1::{OAuth1, SignatureMethod};

@@ -10,6 +10,9 @@ use url::Url;
 pub struct ClientOptions {
     /// The platform's address, sub-folder included. Every path is taken below it.
     pub base_url: Url,
+    /// Further servers to which addresses in answers may lead. They are asked without credentials; any server that is neither
+    /// one of these nor that of `base_url` is not asked at all.
+    pub servers: Vec<url::Origin>,
     /// How calls prove who asks, unless a call says otherwise.
     pub auth: Auth,
     /// Most calls per time; attempts and redirects count. None: as fast as answers come.
@@ -82,6 +85,7 @@ impl ClientOptions {
     pub fn new(base_url: Url) -> Self {
         Self {
             base_url,
+            servers: Vec::new(),
             auth: Auth::None,
             rate: None,
             classes: Vec::new(),

@@ -168,7 +168,7 @@ impl IdoSell {
             verify_tls: settings.verify_tls,
             ..ClientOptions::new(shop_address(&connection.base_url)?)
         };
-        let feed = settings.iof_url.clone().map(|url| Feed::new(url, settings.verify_tls)).transpose()?;
+        let feed = settings.iof_url.clone().map(|url| Feed::new(url, connection, settings.verify_tls)).transpose()?;
         let shops = OnceLock::new();
         let known = match settings.shop_id {
             ShopId::One(shop) => vec![shop],

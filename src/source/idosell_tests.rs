@@ -66,12 +66,16 @@ fn fault(code: i64) -> (u16, Vec<(&'static str, Vec<u8>)>, String) {
 }
 
 fn shop(base_url: &str, further: Value) -> IdoSell {
+    IdoSell::new(&connection(base_url, further)).unwrap()
+}
+
+fn connection(base_url: &str, further: Value) -> Connection {
     let mut keys = json!({
         "connection": "shop", "platform": "idosell", "base_url": base_url, "api_key": KEY, "rate": "1000/s",
         "load_check_every": 0,
     });
     keys.as_object_mut().unwrap().extend(further.as_object().unwrap().clone());
-    IdoSell::new(&serde_json::from_value(keys).unwrap()).unwrap()
+    serde_json::from_value(keys).unwrap()
 }
 
 fn stream(shop: &IdoSell, name: &str) -> StreamSpec {
@@ -360,6 +364,40 @@ async fn an_unchanged_offer_file_is_not_asked_for_and_proves_no_deletion() {
     assert!(keys.is_empty());
     assert_eq!(end, Some(Next::EndAt { bookmark, whole: false }));
     assert_eq!(seen.lock().unwrap().len(), calls + 1, "the gateway alone");
+}
+
+/// A gateway whose full file lies at `file`, and a second server that counts who asks it.
+async fn feed_elsewhere(allowed: bool) -> (Result<Vec<String>>, usize) {
+    let offer = "<offer><products><product id=\"1\"/></products></offer>".to_owned();
+    let (elsewhere, asked) = panel(move |_, _| (200, Vec::new(), offer.clone())).await;
+    let file = format!("{elsewhere}/full.xml");
+    let (url, _) = panel(move |_, _| {
+        (200, Vec::new(), format!("<provider_description><full url=\"{file}\" hash=\"1\"/></provider_description>"))
+    })
+    .await;
+    let servers = if allowed { vec![elsewhere] } else { Vec::new() };
+    let settings = json!({"iof_url": format!("{url}/gateway.xml"), "allowed_servers": servers});
+    let walked = walk(&shop(&url, settings), "offers", Walk::Everything, Value::Null).await;
+    let asked = asked.lock().unwrap().len();
+    (walked.map(|(keys, _)| keys), asked)
+}
+
+#[tokio::test]
+async fn a_gateway_that_names_another_server_leads_nowhere_unless_the_pipeline_file_allows_it() {
+    let (walked, asked) = feed_elsewhere(false).await;
+    let error = walked.unwrap_err();
+    assert_eq!((error.kind(), asked), (Kind::Protocol, 0), "{error}");
+    assert!(error.hint_text().unwrap().contains("allowed_servers"));
+    let (walked, asked) = feed_elsewhere(true).await;
+    assert_eq!((walked.unwrap(), asked), (vec!["1".to_owned()], 1));
+}
+
+#[tokio::test]
+async fn a_feed_that_is_not_encrypted_is_refused_unless_the_pipeline_file_allows_it() {
+    let settings = |allow_http: bool| json!({"iof_url": "http://shop.example/gateway.xml", "allow_http": allow_http});
+    let made = |allow_http| IdoSell::new(&connection("https://shop.example", settings(allow_http)));
+    assert_eq!(made(false).err().unwrap().kind(), Kind::PipelineFile);
+    assert!(made(true).is_ok());
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ use crate::config::pipeline::Connection;
 use crate::http::{self, Client, ClientOptions, Failure, OAuth1, Response, Selector, SignatureMethod};
 use crate::{Error, Kind, Result, clock};
 use async_trait::async_trait;
-use faults::{AUTHENTICATION_ERROR, NO_ROUTE, code, explained};
+use faults::{AUTHENTICATION_ERROR, Asked, NO_ROUTE, code, explained};
 use identity::identity;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -117,13 +117,16 @@ impl WooCommerce {
     /// Makes a call and explains its failure. Signatures refused for their time or nonce are made anew once: the code
     /// does not tell them from a wrong key.
     async fn send(&self, call: http::Call) -> Result<Response, Failure> {
+        let of_wordpress = call.asks_below(WP);
         let mut result = call.clone().send().await;
         if self.auth == Auth::Oauth1
             && result.as_ref().is_err_and(|failure| code(failure).as_deref() == Some(AUTHENTICATION_ERROR))
         {
             result = call.send().await;
         }
-        result.map_err(|failure| explained(failure, self.auth))
+        let asked =
+            Asked { auth: self.auth, of_wordpress, is_encrypted: self.client.options().base_url.scheme() == "https" };
+        result.map_err(|failure| explained(failure, asked))
     }
 
     /// The list that a request walks: its path, and what selects its rows.

@@ -448,7 +448,16 @@ async fn a_refused_signature_is_made_anew_once() {
     let wrong = shop(&address, json!({}));
     let error = read(&wrong, "orders", Walk::Everything, None).await.unwrap_err();
     assert_eq!((error.kind(), asked.lock().unwrap().len()), (Kind::Credentials, 2));
-    assert!(error.hint_text().unwrap().contains("clock"), "{error:?}");
+    let hint = error.hint_text().unwrap();
+    assert!(hint.contains("auth: basic") && !hint.contains("clock"), "the clocks agree: {hint}");
+}
+
+#[test]
+fn a_refused_signature_blames_the_clock_only_where_it_is_wrong() {
+    let hint = |seconds| faults::refused_signature(Some(clock::wall() + SignedDuration::from_secs(seconds)));
+    assert!(hint(0).contains("consumer_secret"));
+    assert!(hint(-3_600).contains("clock differs from the shop's by 3600 s"), "{}", hint(-3_600));
+    assert!(!faults::refused_signature(None).contains("clock"));
 }
 
 #[tokio::test]

@@ -1,17 +1,15 @@
 //! What `wharf check` finds at a shop: address, clock, and which lists may be read.
 
+use super::faults::CLOCK_TOLERANCE;
 use super::settings::Auth;
 use super::{WC, WP, WooCommerce};
 use crate::http::{self, Failure};
 use crate::source::{Finding, Source};
 use crate::{Error, Kind, Result, clock};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 use std::sync::atomic::Ordering;
-
-/// A shop takes OAuth signatures this far from its own clock (sheet, section 2).
-const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(15);
 
 /// What `GET /wp-json/wc/v3` says to anybody.
 #[derive(Deserialize)]

@@ -2,7 +2,8 @@
 
 use super::settings::Auth;
 use crate::http::Failure;
-use crate::{Error, Kind};
+use crate::{Error, Kind, clock};
+use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -38,12 +39,46 @@ pub(super) fn code(failure: &Failure) -> Option<String> {
     is_word.then_some(code)
 }
 
+/// A shop takes OAuth signatures this far from its own clock (sheet, section 2).
+pub(super) const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(15);
+
+/// Who asked for what: the same code has another cause for another call.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked {
+    /// How the call proved who asks.
+    pub(super) auth: Auth,
+    /// Whether WordPress' own lists (`wp/v2`) were asked, with the application password.
+    pub(super) of_wordpress: bool,
+    /// Whether base_url is https.
+    pub(super) is_encrypted: bool,
+}
+
+/// What the shop's clock said when it answered.
+fn answered_at(failure: &Failure) -> Option<Timestamp> {
+    let date = failure.answer()?.headers.get("date")?.to_str().ok()?;
+    httpdate::parse_http_date(date).ok()?.try_into().ok()
+}
+
+/// Why a signature may have been refused: the shop's code does not tell a wrong clock from a wrong key.
+pub(super) fn refused_signature(theirs: Option<Timestamp>) -> String {
+    match theirs.map(|theirs| clock::wall().duration_since(theirs).abs()) {
+        Some(apart) if apart >= CLOCK_TOLERANCE => format!(
+            "this machine's clock differs from the shop's by {} s, and it takes 15 minutes: set the one that is wrong",
+            apart.as_secs()
+        ),
+        _ => "compare consumer_key and consumer_secret with the shop's and give the key the permission Read; where the shop \
+              is behind a proxy that speaks https to it, its signatures are made over https addresses: set `auth: basic`"
+            .to_owned(),
+    }
+}
+
 /// What a failure means here, by status and code (sheet, section 3).
-pub(super) fn explained(failure: Failure, auth: Auth) -> Failure {
+pub(super) fn explained(failure: Failure, asked: Asked) -> Failure {
     let (Some(status), Some(code)) = (failure.status(), code(&failure)) else { return failure };
     if failure.kind() == Kind::Throttled {
         return failure;
     }
+    let signature = refused_signature(answered_at(&failure));
     let params = trouble(&failure).map(|trouble| trouble.data.params).unwrap_or_default();
     failure.explained(|error| {
         let detail = format!("{error} ({code})");
@@ -51,11 +86,8 @@ pub(super) fn explained(failure: Failure, auth: Auth) -> Failure {
         match (status, code.as_str()) {
             (401, AUTHENTICATION_ERROR) => as_kind(
                 Kind::Credentials,
-                match auth {
-                    Auth::Oauth1 => {
-                        "compare consumer_key and consumer_secret with the shop's, give the key the permission Read, and \
-                         see that this machine's clock is right: the shop takes 15 minutes of difference"
-                    }
+                match asked.auth {
+                    Auth::Oauth1 => &signature,
                     _ => "compare consumer_secret with the shop's and give the key the permission Read",
                 },
             ),
@@ -65,7 +97,7 @@ pub(super) fn explained(failure: Failure, auth: Auth) -> Failure {
             ),
             (401, "woocommerce_rest_cannot_view") => as_kind(
                 Kind::Credentials,
-                match auth {
+                match asked.auth {
                     Auth::Basic => {
                         "the shop does not know consumer_key, or its server drops the Authorization header: compare the \
                          key, then try `auth: query`; behind a proxy that ends TLS only `auth: oauth1` works"
@@ -85,7 +117,13 @@ pub(super) fn explained(failure: Failure, auth: Auth) -> Failure {
             }
             (401 | 403, "rest_forbidden_context" | "rest_user_cannot_view" | "rest_forbidden") => as_kind(
                 Kind::Permission,
-                "wp_user must be an administrator, and WordPress takes application passwords over https only",
+                match (asked.of_wordpress, asked.is_encrypted) {
+                    (true, true) => "give wp_user the role Administrator; a security plugin may forbid the list of users, too",
+                    (true, false) => "WordPress takes application passwords over https only, and base_url is not https",
+                    (false, _) => {
+                        "a security plugin at the shop forbids this part of its REST API: allow it there for the key's user"
+                    }
+                },
             ),
             (403, _) => as_kind(
                 Kind::Permission,

@@ -7,14 +7,15 @@
 
 mod xml;
 
-use crate::http::{Client, ClientOptions};
+use super::settings::shop_address;
+use crate::config::pipeline::Connection;
+use crate::http::{Client, ClientOptions, Response, is_this_machine};
 use crate::source::{Next, Page, PageRequest};
 use crate::{Error, Kind, Result};
 use futures::stream::{self, StreamExt};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use url::Url;
 
@@ -28,14 +29,13 @@ const PATIENCE: Duration = Duration::from_secs(60 * 60);
 /// One shop's offer feed.
 pub struct Feed {
     gateway: SecretString,
-    verify_tls: bool,
-    calls: AtomicU64,
+    client: Client,
 }
 
 /// A file that the gateway lists.
 #[derive(Debug, Clone, PartialEq)]
 struct File {
-    url: String,
+    url: Url,
     /// What tells one version from another: the hash, else the time; none if the gateway says neither.
     version: Option<String>,
     changed: Option<String>,
@@ -74,15 +74,25 @@ struct Position {
 }
 
 impl Feed {
-    /// A feed. Makes no call.
-    pub fn new(gateway: SecretString, verify_tls: bool) -> Result<Self> {
-        address(gateway.expose_secret())?;
-        Ok(Self { gateway, verify_tls, calls: AtomicU64::new(0) })
+    /// A feed. Makes no call. Its files lie where the gateway does, at the shop's address, or at the servers that the
+    /// connection allows; the gateway may name any, and no other is asked.
+    pub fn new(gateway: SecretString, connection: &Connection, verify_tls: bool) -> Result<Self> {
+        let mut base_url = address(gateway.expose_secret(), connection.allow_http)?;
+        base_url.set_path("/");
+        let mut options = ClientOptions::new(base_url);
+        options.servers = connection.servers()?;
+        options.servers.push(shop_address(&connection.base_url)?.origin());
+        options.verify_tls = verify_tls;
+        options.timeouts.body = PATIENCE;
+        options.max_json = MAX_GATEWAY;
+        // The gateway is asked while a file is still being read.
+        options.concurrency = 2;
+        Ok(Self { gateway, client: Client::new(options)? })
     }
 
     /// How many files were asked for.
     pub fn calls(&self) -> u64 {
-        self.calls.load(Ordering::Relaxed)
+        self.client.calls()
     }
 
     /// Asks for the next file of a stream that has changed.
@@ -148,11 +158,9 @@ impl Feed {
 
     /// The files of a kind that the gateway lists.
     async fn files(&self, kind: FileKind) -> Result<Vec<File>> {
-        let gateway = address(self.gateway.expose_secret())?;
-        let body = self.get(gateway.as_str()).await?.bytes().await?;
-        if body.len() > MAX_GATEWAY {
-            return Err(Error::new(Kind::TooLarge, "the gateway of the offer feed is no list of files"));
-        }
+        // `Feed::new` has seen that it is one.
+        let gateway = address(self.gateway.expose_secret(), true)?;
+        let body = self.get(&gateway).await?.bytes().await?;
         let body = stream::once(async move { Ok(body) }).boxed();
         let mut elements = xml::elements(body, kind.in_gateway(), MAX_GATEWAY);
         let mut files = Vec::new();
@@ -167,15 +175,9 @@ impl Feed {
         Ok(files)
     }
 
-    async fn get(&self, url: &str) -> Result<crate::http::Response> {
-        let url = address(url)?;
-        let mut options = ClientOptions::new(url.clone());
-        options.base_url.set_path("/");
-        options.verify_tls = self.verify_tls;
-        options.timeouts.body = PATIENCE;
-        let client = Client::new(options)?;
-        let answer = client.get_url(&url)?.header("accept", "application/xml, text/xml, */*").send().await;
-        self.calls.fetch_add(client.calls(), Ordering::Relaxed);
+    async fn get(&self, url: &Url) -> Result<Response> {
+        let call = self.client.get_url(url).map_err(|error| error.context("the offer feed"))?;
+        let answer = call.header("accept", "application/xml, text/xml, */*").send().await;
         answer.map_err(|failure| Error::from(failure).context("the offer feed"))
     }
 }
@@ -246,17 +248,20 @@ fn list<'a>(element: &'a Value, name: &str) -> &'a [Value] {
 
 fn file(element: &Value, whole: bool, gateway: &Url) -> Option<File> {
     let text = |name: &str| element[name].as_str().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned);
-    let url = gateway.join(&text("@url")?).ok()?.into();
+    let url = gateway.join(&text("@url")?).ok()?;
     let changed = text("@changed");
     Some(File { url, version: text("@hash").or_else(|| changed.clone()), changed, whole })
 }
 
-/// An address of the feed: https, or http on this machine.
-fn address(text: &str) -> Result<Url> {
+/// The address of the gateway: https, or http on this machine and where the pipeline file allows it.
+fn address(text: &str, allow_http: bool) -> Result<Url> {
     let wrong = |hint: &'static str| Error::new(Kind::PipelineFile, "`iof_url` is no address").hint(hint);
     let url = Url::parse(text.trim()).map_err(|_| wrong("write the address of gateway.xml as the panel shows it"))?;
     match (url.scheme(), url.host_str()) {
-        ("http" | "https", Some(_)) => Ok(url),
+        ("https", Some(_)) => Ok(url),
+        ("http", Some(_)) if allow_http || is_this_machine(&url) => Ok(url),
+        ("http", Some(_)) => Err(Error::new(Kind::PipelineFile, "`iof_url` is not encrypted")
+            .hint("use https://, or set `allow_http: true` if everybody on the way may read the data")),
         _ => Err(wrong("it begins with https://")),
     }
 }
@@ -280,8 +285,12 @@ fn restored<T: for<'a> Deserialize<'a> + Default>(value: &Value) -> Result<T> {
 mod tests {
     use super::*;
 
+    fn url(text: &str) -> Url {
+        Url::parse(text).unwrap()
+    }
+
     fn listed(version: &str, changed: &str, whole: bool) -> File {
-        File { url: "https://s.example/x".into(), version: Some(version.into()), changed: Some(changed.into()), whole }
+        File { url: url("https://s.example/x"), version: Some(version.into()), changed: Some(changed.into()), whole }
     }
 
     #[test]
@@ -305,7 +314,7 @@ mod tests {
 
     #[test]
     fn a_file_without_a_version_is_read_once_in_every_walk() {
-        let file = File { url: String::new(), version: None, changed: None, whole: true };
+        let file = File { url: url("https://s.example/x"), version: None, changed: None, whole: true };
         let files = [file];
         assert_eq!(next_file(&files, &Read::default()), Some(0));
         let read = Read { whole: Some(String::new()), changes: Vec::new() };

@@ -5,8 +5,9 @@
 //! second size does not change the shape of a product. Elements of the offer format's own extensions are called
 //! `iaiext:…`, whatever prefix the file gives them.
 //!
-//! One element is held at a time; a file of hundreds of megabytes costs the memory of its largest product. A file that
-//! ends before its root element does is a cut one, never a whole one.
+//! One element is held at a time; a file of hundreds of megabytes costs the memory of its largest product, and what one may
+//! cost is bounded while it is read, by bytes taken of the file and by elements and attributes kept: a few bytes each in the
+//! file, they cost hundreds here. A file that ends before its root element does is a cut one, never a whole one.
 
 use crate::http::RecordStream;
 use crate::{Error, Kind, Result};
@@ -18,15 +19,24 @@ use quick_xml::{Reader, XmlVersion};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::io;
-use tokio::io::BufReader;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncBufRead, AsyncRead, BufReader, ReadBuf};
 use tokio_util::io::StreamReader;
 
 /// The extensions of the offer format.
 const EXTENSIONS: &str = "http://www.iai-shop.com/developers/iof/extensions.phtml";
 /// No offer nests its elements this deep.
 const DEEPEST: usize = 64;
+/// The longest name of an element or attribute, in bytes.
+const LONGEST_NAME: usize = 1024;
+/// What an element and an attribute cost in memory besides their own bytes, about.
+const ELEMENT_COST: usize = 512;
+const ATTRIBUTE_COST: usize = 128;
+/// No file calls the extensions by more names.
+const MOST_PREFIXES: usize = 16;
 
-type Body = BufReader<StreamReader<BoxStream<'static, io::Result<Bytes>>, Bytes>>;
+type Body = Bounded<BufReader<StreamReader<BoxStream<'static, io::Result<Bytes>>, Bytes>>>;
 
 /// The elements at `path` (the root first) of an XML body, as JSON texts.
 pub fn elements(
@@ -35,7 +45,8 @@ pub fn elements(
     max_record: usize,
 ) -> RecordStream {
     let body = body.map_err(io::Error::other).boxed();
-    let mut reader = Reader::from_reader(BufReader::with_capacity(64 << 10, StreamReader::new(body)));
+    let body = BufReader::with_capacity(64 << 10, StreamReader::new(body));
+    let mut reader = Reader::from_reader(Bounded { inner: body, taken: 0, most: max_record });
     reader.config_mut().check_end_names = true;
     let cutter = Cutter {
         reader,
@@ -48,6 +59,40 @@ pub fn elements(
     };
     stream::try_unfold(cutter, |mut cutter| async move { Ok(cutter.next().await?.map(|record| (record, cutter))) })
         .boxed()
+}
+
+/// Ends in an error when more than `most` bytes are taken at a time: a tag, a text or a comment is collected whole before
+/// anybody can look at its length.
+struct Bounded<R> {
+    inner: R,
+    /// Bytes taken since this was last set to 0.
+    taken: usize,
+    most: usize,
+}
+
+impl<R: AsyncBufRead + Unpin> AsyncBufRead for Bounded<R> {
+    fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        let this = self.get_mut();
+        if this.taken > this.most {
+            return Poll::Ready(Err(io::Error::other(too_large(this.most))));
+        }
+        Pin::new(&mut this.inner).poll_fill_buf(cx)
+    }
+
+    fn consume(mut self: Pin<&mut Self>, bytes: usize) {
+        self.taken = self.taken.saturating_add(bytes);
+        Pin::new(&mut self.inner).consume(bytes);
+    }
+}
+
+impl<R: AsyncBufRead + Unpin> AsyncRead for Bounded<R> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let available = ready!(self.as_mut().poll_fill_buf(cx))?;
+        let bytes = available.len().min(into.remaining());
+        into.put_slice(&available[..bytes]);
+        self.consume(bytes);
+        Poll::Ready(Ok(()))
+    }
 }
 
 /// An element being read.
@@ -89,11 +134,11 @@ impl Cutter {
                 return Ok(None);
             }
             self.buffer.clear();
+            self.reader.get_mut().taken = 0;
             let event = self.reader.read_event_into_async(&mut self.buffer).await.map_err(trouble)?;
             let closed = match event {
                 Event::Start(start) => {
-                    let element = opened(&start, &mut self.prefixes)?;
-                    size += start.len();
+                    let mut element = opened(&start, &mut self.prefixes, &mut size, self.max_record)?;
                     if self.open.is_empty() && element.name != self.path[0] {
                         return Err(other_file(self.path[0]));
                     }
@@ -108,13 +153,15 @@ impl Cutter {
                     if begins || !inside.is_empty() {
                         inside.push(element);
                     } else {
+                        if !leads_to(&self.open, &element, self.path.get(..=self.open.len()).unwrap_or_default()) {
+                            element.members.clear();
+                        }
                         self.open.push(element);
                     }
                     None
                 }
                 Event::Empty(start) => {
-                    let element = opened(&start, &mut self.prefixes)?;
-                    size += start.len();
+                    let element = opened(&start, &mut self.prefixes, &mut size, self.max_record)?;
                     if self.open.is_empty() && element.name != self.path[0] {
                         return Err(other_file(self.path[0]));
                     }
@@ -149,6 +196,7 @@ impl Cutter {
                 Event::GeneralRef(reference) => {
                     let name = reference.decode().map_err(|error| trouble(error.into()))?;
                     let number = reference.resolve_char_ref().map_err(trouble)?;
+                    size += reference.len();
                     if let Some(element) = inside.last_mut() {
                         match (number, resolve_predefined_entity(&name)) {
                             (Some(character), _) => element.text.push(character),
@@ -170,11 +218,7 @@ impl Cutter {
                 Event::Decl(_) | Event::PI(_) | Event::DocType(_) | Event::Comment(_) => None,
             };
             if size > self.max_record {
-                let limit = self.max_record;
-                return Err(Error::new(
-                    Kind::TooLarge,
-                    format!("an element of the offer file is larger than {limit} bytes"),
-                ));
+                return Err(too_large(self.max_record));
             }
             let Some(element) = closed else {
                 if inside.is_empty() {
@@ -212,11 +256,22 @@ fn leads_to(open: &[Element], element: &Element, path: &[&str]) -> bool {
     open.iter().map(|element| element.name.as_str()).chain([element.name.as_str()]).eq(path.iter().copied())
 }
 
-/// An element with its attributes, and the prefixes that it declares.
-fn opened(start: &BytesStart<'_>, prefixes: &mut BTreeSet<String>) -> Result<Element> {
+/// An element with its attributes, and the prefixes that it declares. Adds what it costs to `size`.
+fn opened(
+    start: &BytesStart<'_>,
+    prefixes: &mut BTreeSet<String>,
+    size: &mut usize,
+    max_record: usize,
+) -> Result<Element> {
+    let too_long = |name: &[u8]| name.len() > LONGEST_NAME;
+    *size += ELEMENT_COST + start.len();
     let mut members = Map::new();
     for attribute in start.attributes().with_checks(false) {
         let attribute = attribute.map_err(|error| trouble(error.into()))?;
+        *size += ATTRIBUTE_COST;
+        if *size > max_record || too_long(attribute.key.as_ref()) {
+            return Err(too_large(max_record));
+        }
         let name = String::from_utf8_lossy(attribute.key.as_ref()).into_owned();
         let value = match attribute.normalized_value(XmlVersion::default()) {
             Ok(value) => value.into_owned(),
@@ -225,7 +280,7 @@ fn opened(start: &BytesStart<'_>, prefixes: &mut BTreeSet<String>) -> Result<Ele
             Err(error) => return Err(trouble(error)),
         };
         match name.strip_prefix("xmlns:") {
-            Some(prefix) if value == EXTENSIONS => {
+            Some(prefix) if value == EXTENSIONS && prefixes.len() < MOST_PREFIXES => {
                 prefixes.insert(prefix.to_owned());
             }
             Some(_) => {}
@@ -235,12 +290,23 @@ fn opened(start: &BytesStart<'_>, prefixes: &mut BTreeSet<String>) -> Result<Ele
             }
         }
     }
+    if too_long(start.name().into_inner()) {
+        return Err(too_large(max_record));
+    }
     let written = String::from_utf8_lossy(start.name().into_inner()).into_owned();
     let name = match written.split_once(':') {
         Some((prefix, local)) if prefixes.contains(prefix) => format!("iaiext:{local}"),
         _ => written,
     };
     Ok(Element { name, members, text: String::new() })
+}
+
+fn too_large(limit: usize) -> Error {
+    Error::new(
+        Kind::TooLarge,
+        format!("an element of the offer file is larger than {limit} bytes, or has too long a name"),
+    )
+    .hint("open iof_url in a browser: it must be the gateway.xml of an offer in the IOF format")
 }
 
 fn other_file(root: &str) -> Error {
@@ -253,6 +319,9 @@ fn trouble(error: quick_xml::Error) -> Error {
     if let quick_xml::Error::Io(inner) = &error {
         let ours = inner.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
         let (kind, detail) = ours.map_or((Kind::Truncated, "it was cut"), |ours| (ours.kind(), ours.detail()));
+        if let Some(hint) = ours.filter(|ours| ours.kind() == Kind::TooLarge).and_then(Error::hint_text) {
+            return Error::new(kind, detail).hint(hint);
+        }
         return Error::new(kind, format!("the offer file cannot be read on: {detail}"))
             .hint("run the command again; what was read stays, and the file is read anew");
     }
@@ -272,7 +341,7 @@ mod tests {
     async fn cut(text: &str, step: usize) -> (Vec<Value>, Option<Kind>) {
         let chunks: Vec<Result<Bytes>> =
             text.as_bytes().chunks(step.max(1)).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
-        let mut records = elements(stream::iter(chunks).boxed(), PATH, 10_000);
+        let mut records = elements(stream::iter(chunks).boxed(), PATH, 60_000);
         let mut found = Vec::new();
         while let Some(record) = records.next().await {
             match record {
@@ -326,10 +395,57 @@ mod tests {
         assert_eq!(run(cut("<offer><products><product id='1'/>", 100)).1, Some(Kind::Truncated));
         assert_eq!(run(cut("<offer></products></offer>", 100)).1, Some(Kind::Protocol));
         assert_eq!(run(cut("<offer/>", 100)), (vec![], None));
-        let large = format!("<offer><products><product><a>{}</a></product></products></offer>", "x".repeat(20_000));
+        let large = format!("<offer><products><product><a>{}</a></product></products></offer>", "x".repeat(100_000));
         assert_eq!(run(cut(&large, 100)).1, Some(Kind::TooLarge));
         let deep = format!("<offer><products><product>{}", "<a>".repeat(100));
         assert_eq!(run(cut(&deep, 100)).1, Some(Kind::Protocol));
+    }
+
+    /// Reads a file that goes on with `more` for a gigabyte; gives how many bytes were taken of it, and how it ended.
+    fn bomb(begin: &'static str, more: &'static str) -> (usize, Kind) {
+        use std::sync::Arc;
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        let taken = Arc::new(AtomicUsize::new(0));
+        let counted = taken.clone();
+        let chunk = Bytes::from(more.repeat(4096 / more.len()));
+        let rest = stream::repeat(chunk).take(1 << 18).map(move |chunk| {
+            counted.fetch_add(chunk.len(), Ordering::Relaxed);
+            Ok(chunk)
+        });
+        let body = stream::once(async move { Ok(Bytes::from(begin)) }).chain(rest).boxed();
+        let mut records = elements(body, PATH, 1 << 20);
+        let ended = run(async move {
+            while let Some(record) = records.next().await {
+                if let Err(error) = record {
+                    return Some(error.kind());
+                }
+            }
+            None
+        });
+        (taken.load(Ordering::Relaxed), ended.expect("it does not end well"))
+    }
+
+    #[test]
+    fn no_element_costs_more_than_a_record_may_however_small_the_file_was_packed() {
+        for (begin, more) in [
+            ("<offer><products><product a=\"", "x"),
+            ("<offer><products><product>", "x"),
+            ("<offer><products><product><![CDATA[", "x"),
+            ("<offer><products><product>", "&amp;"),
+            ("<offer><products><product>", "<a/>"),
+            ("<offer><products><product>", "<a b=\"\"></a>"),
+            ("<offer><products><product ", "a=\"\" "),
+            ("<offer><products><product ", "x"),
+            ("<offer><products><", "x"),
+            ("<offer><products><!--", "x"),
+            ("<offer><products ", "x"),
+            ("<!DOCTYPE a [", "<!ENTITY x \"xxxx\">"),
+            ("", "x"),
+        ] {
+            let (taken, kind) = bomb(begin, more);
+            assert!(taken <= 2 << 20, "{begin}{more}…: {taken} bytes were taken");
+            assert_eq!(kind, Kind::TooLarge, "{begin}{more}…");
+        }
     }
 
     proptest! {
