@@ -1,8 +1,8 @@
 -- IdoSell products: what the API says, with the page, pictures and prices of the offer feed where there is one; a
 -- product that only the feed knows is taken from there. Sizes are variations: their code for people is PRODUCT-SIZE,
--- and a product of one size (uniw) is its own variation. -1 pieces means that stock is not counted (sheet, section 4). A
--- size that the feed calls anything but in_stock cannot be bought whatever its pieces. A price and its currency are of
--- one source: whoever the feed was made for may pay in another currency than the panel's.
+-- and a product of one size (uniw) is its own variation. -1 pieces means that stock is not counted (sheet, section 4).
+-- What the feed calls anything but in_stock cannot be bought whatever its pieces. A price and its currency are of one
+-- source: whoever the feed was made for may pay in another currency than the panel's.
 insert into changed_products (source_key)
 select source_key
 from (table changed_offers union table changed_offer_prices) as changed
