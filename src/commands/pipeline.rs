@@ -4,7 +4,9 @@
 use super::Global;
 use crate::config::{self, Loaded, Pipeline};
 use crate::error::Exit;
+use crate::printer::Printer;
 use crate::stage::Context;
+use crate::stage::rejects::Rejects;
 use crate::store::{Database, DatabaseLocation, Outcome, Run};
 use crate::{Error, Kind, Result};
 use std::path::{Path, PathBuf};
@@ -15,6 +17,26 @@ pub struct PipelineFile {
     /// The pipeline file (YAML); `wharf init` writes one
     #[arg(value_name = "PIPELINE")]
     pub pipeline: PathBuf,
+}
+
+/// The option of every command that may find rejects; flatten it into the verb's own.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct Strictness {
+    /// Exit with code 3 as long as any reject stands, not only for those that are new
+    #[arg(long)]
+    pub strict: bool,
+}
+
+/// Says what was rejected in a run: new rejects as a warning, older ones in passing.
+pub fn say_rejects(printer: &Printer, rejects: Rejects) {
+    let Rejects { new, standing } = rejects;
+    if new > 0 {
+        printer.warning(format_args!(
+            "rejected for the first time: {new} (all that stand: {standing}); `wharf rejects list` shows them"
+        ));
+    } else if standing > 0 {
+        printer.note(format_args!("rejected by earlier runs and still so: {standing}; `wharf rejects` counts them"));
+    }
 }
 
 /// Reads a pipeline file and says what is worth a look in it.
@@ -102,12 +124,14 @@ where
 fn outcome(result: &Result<Exit>) -> Outcome {
     let exit = match result {
         Ok(exit) => *exit,
+        Err(error) if error.kind().exit() == Exit::Done => return Outcome::Waits,
         Err(error) => error.kind().exit(),
     };
     match exit {
         Exit::Done => Outcome::Done,
         Exit::Rejected => Outcome::Rejects,
-        Exit::Stopped | Exit::Decision => Outcome::Stopped,
+        Exit::Stopped => Outcome::Stopped,
+        Exit::Decision => Outcome::Decision,
         Exit::Failure | Exit::BadInput => Outcome::Failed,
     }
 }

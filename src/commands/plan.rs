@@ -18,7 +18,7 @@ Examples:
   wharf --json --verbose plan shop.yaml      one JSON object a line: the records, then the counts
 
 Exit code 1: --full found records that differ although nothing says that they changed (wharf load --full sends them).
-Exit code 4: the guard would stop the load, because too much of what the account holds would change.";
+5: the guard would stop the load, because too much of what the account holds would change: a person has to decide.";
 
 /// Show what a load would do; makes no call and changes nothing
 ///
