@@ -1,6 +1,6 @@
 //! `wharf load`: what changed goes to the target.
 
-use super::{Global, PipelineFile, Strictness, say_rejects, with_pipeline};
+use super::{Global, PipelineFile, Strictness, say_rejects, try_fields, with_pipeline};
 use crate::error::Exit;
 use crate::printer::Printer;
 use crate::stage::load::feed::Baseline;
@@ -49,6 +49,7 @@ pub struct Args {
 /// Those of [`load::load`].
 pub async fn run(global: &Global, args: Args) -> Result<Exit> {
     with_pipeline(global, &args.file.pipeline, "load", async |context, pipeline| {
+        try_fields(&context.db, &pipeline, &args.file.pipeline).await?;
         let target = target::registry::build(&pipeline.target, &pipeline.load)?;
         let options = Options { full: args.full, allow_mass_change: args.allow_mass_change, plan: args.plan.clone() };
         let patience = Patience::of(&pipeline, target.as_ref());

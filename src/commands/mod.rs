@@ -24,7 +24,8 @@ pub mod transform;
 pub mod verify;
 
 pub use pipeline::{
-    PipelineFile, Strictness, load, open_database, say_rejects, with_database, with_pipeline, with_run,
+    PipelineFile, Strictness, in_file, load, open_database, say_rejects, try_fields, with_database, with_pipeline,
+    with_run,
 };
 
 use crate::error::Exit;

@@ -6,6 +6,7 @@ use crate::config::{self, Loaded, Pipeline};
 use crate::error::Exit;
 use crate::printer::Printer;
 use crate::stage::Context;
+use crate::stage::load::fields;
 use crate::stage::rejects::Rejects;
 use crate::store::{Database, DatabaseLocation, Outcome, Run};
 use crate::{Error, Kind, Result};
@@ -37,6 +38,30 @@ pub fn say_rejects(printer: &Printer, rejects: Rejects) {
     } else if standing > 0 {
         printer.note(format_args!("rejected by earlier runs and still so: {standing}; `wharf rejects` counts them"));
     }
+}
+
+/// Tries the expressions of `contacts.fields`, so that a slip in them is found before any work is done.
+///
+/// # Errors
+/// [`Kind::PipelineFile`] with the line of each that Postgres refuses, and its message; those of the database.
+pub async fn try_fields(db: &Database, pipeline: &Pipeline, path: &Path) -> Result<()> {
+    let problems = fields::problems(db, &pipeline.contacts.fields).await?;
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(in_file(path, problems))
+}
+
+/// What Postgres has against fields, as mistakes of the file.
+pub fn in_file(path: &Path, problems: Vec<fields::Problem>) -> Error {
+    let mistake = |problem: fields::Problem| {
+        let hint = problem.hint.unwrap_or_else(|| {
+            "write one SQL expression over the contact's columns (c) and those of its RFM row (rfm): extra->>'size'"
+                .into()
+        });
+        (format!("contacts.fields.{}", problem.name), problem.message, Some(hint))
+    };
+    config::mistaken(path, problems.into_iter().map(mistake).collect())
 }
 
 /// Reads a pipeline file and says what is worth a look in it.

@@ -1,6 +1,6 @@
 //! `wharf run`: all stages of a pipeline, one after the other.
 
-use super::{Global, PipelineFile, Strictness, extract, load, say_rejects, transform, with_pipeline};
+use super::{Global, PipelineFile, Strictness, extract, load, say_rejects, transform, try_fields, with_pipeline};
 use crate::config::Pipeline;
 use crate::error::Exit;
 use crate::printer::Printer;
@@ -85,6 +85,7 @@ fn seconds<S: serde::Serializer>(took: &Duration, serializer: S) -> std::result:
 pub async fn run(global: &Global, args: Args) -> Result<Exit> {
     with_pipeline(global, &args.file.pipeline, "run", async |context, pipeline| {
         let options = LoadOptions { allow_mass_change: args.allow_mass_change, ..LoadOptions::default() };
+        try_fields(&context.db, &pipeline, &args.file.pipeline).await?;
         let report = all_stages(&context, &pipeline, &options).await?;
         global.printer.document(&report)?;
         say(&global.printer, &report);
