@@ -59,28 +59,51 @@ pub enum Kind {
     Plan,
     /// Records differ that the change feed would not have led to.
     Missed,
+    /// The load window of the pipeline file is closed.
+    WindowClosed,
+    /// Another process is doing the very work that was asked for.
+    DoneElsewhere,
     /// Files could not be read or written.
     Io,
     /// A defect of Wharf.
     Internal,
 }
 
-/// The exit codes of the command line.
+/// The exit codes of the command line; `docs/cli.md` says what a script does with each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// Done.
+    /// Done, or nothing to do now: the load window is closed, or another process is at the same work.
     Done = 0,
     /// Anything that no other code names.
     Failure = 1,
     /// Bad command, pipeline file or credentials.
     BadInput = 2,
-    /// Done, but some records were rejected.
+    /// Done, but records were rejected that were not before (with `--strict`: any are rejected).
     Rejected = 3,
     /// Stopped early; the next run continues.
     Stopped = 4,
     /// A person has to decide something; running again alone does not help.
     Decision = 5,
+}
+
+impl Exit {
+    /// The graver of two: an error before what a person has to decide, that before what the next run continues, that
+    /// before rejects.
+    pub fn graver(self, other: Self) -> Self {
+        if other.gravity() > self.gravity() { other } else { self }
+    }
+
+    fn gravity(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Rejected => 1,
+            Self::Stopped => 2,
+            Self::Decision => 3,
+            Self::BadInput => 4,
+            Self::Failure => 5,
+        }
+    }
 }
 
 impl Kind {
@@ -109,6 +132,8 @@ impl Kind {
         Kind::Guard,
         Kind::Plan,
         Kind::Missed,
+        Kind::WindowClosed,
+        Kind::DoneElsewhere,
         Kind::Io,
         Kind::Internal,
     ];
@@ -139,6 +164,8 @@ impl Kind {
             Kind::Guard => "WH-504",
             Kind::Plan => "WH-505",
             Kind::Missed => "WH-506",
+            Kind::WindowClosed => "WH-507",
+            Kind::DoneElsewhere => "WH-508",
             Kind::Io => "WH-601",
             Kind::Internal => "WH-900",
         }
@@ -173,6 +200,8 @@ impl Kind {
             | Kind::LeaseLost
             | Kind::Interrupted => Exit::Stopped,
             Kind::Guard => Exit::Decision,
+            // Nothing is wrong, and nobody has to do anything.
+            Kind::WindowClosed | Kind::DoneElsewhere => Exit::Done,
             Kind::TooLarge
             | Kind::Protocol
             | Kind::Refused

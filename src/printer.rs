@@ -120,6 +120,19 @@ impl Printer {
         self.progress.suspend(|| write_line(io::stderr().lock(), &text));
     }
 
+    /// Says why a command had nothing to do: a line to stderr, the member `nothing_done` of the document in JSON mode.
+    pub fn nothing_done(&self, why: &Error) {
+        if self.json && !self.document_written.swap(true, Ordering::Relaxed) {
+            let document = json!({ "nothing_done": error_document(why) });
+            self.progress.suspend(|| write_line(io::stdout().lock(), &format_args!("{document:#}")));
+            return;
+        }
+        self.note(format_args!("nothing done ({}): {}", why.kind().code(), why.detail()));
+        if let Some(hint) = why.hint_text() {
+            self.note(hint);
+        }
+    }
+
     fn error_text(&self, error: &Error) -> String {
         let head = self.paint("31;1", &format!("error[{}]:", error.kind().code()));
         let mut text = format!("{head} {}", foreign::lines(error.detail()));

@@ -1,4 +1,20 @@
--- What could not be stored as received. Seen again, a row counts up and keeps the newest bytes.
+-- What could not be stored as received. Seen again, a row counts up and keeps the newest bytes. A record that has
+-- landed with characters replaced is rid of what kept it from landing before.
+with record as (
+    select *
+    from unnest($4::text[], $5::text[], $6::text[], $7::bytea[]) as record (source_key, code, reason, raw)
+),
+
+over as (
+    delete from staging.rejects
+    using record
+    where rejects.connection = $1
+        and rejects.stream = $2
+        and rejects.source_key = record.source_key
+        and record.code = 'altered'
+        and rejects.code not in (select same.code from record as same where same.source_key = record.source_key)
+)
+
 insert into staging.rejects as stored (
     connection,
     stream,
@@ -16,8 +32,7 @@ select
     reason,
     raw,
     $3
-from unnest($4::text[], $5::text[], $6::text[], $7::bytea[])
-    as record (source_key, code, reason, raw)
+from record
 on conflict (connection, stream, source_key, code) do update
 set
     reason = excluded.reason,

@@ -1,18 +1,20 @@
 //! `wharf check`: is the pipeline file right, and do both ends take its credentials?
 
-use super::Global;
+use super::{Global, in_file};
+use crate::config::mistakes::{Mistake, Mistakes};
 use crate::config::{self, Loaded, Pipeline};
 use crate::error::Exit;
 use crate::printer::Printer;
 use crate::source::Finding;
-use crate::stage::load::fields;
+use crate::stage::load::fields::{self, Problem};
 use crate::store::budget::AccountBudget;
 use crate::store::{Database, DatabaseLocation, private};
-use crate::{Kind, Result, source, target};
+use crate::{Error, Result, source, target};
 use futures::future::join_all;
 use serde::Serialize;
 use serde_json::json;
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -26,7 +28,8 @@ Exit code 2: the file has mistakes, or one of the ends does not answer as it mus
 ///
 /// First the file: every mistake is named with its line. Then each shop and the target account get harmless calls, and
 /// what is missing on the platform's side (a key, a right, a setting) is named with what to click there. The expressions
-/// of contacts.fields are tried against the database, if there is one already; none is made or changed for it.
+/// of contacts.fields are tried, read-only: on the database if there is one already, else on empty tables of a throw-away
+/// server; nothing of yours is made or changed for it.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
@@ -81,16 +84,23 @@ pub async fn run(global: &Global, args: Args) -> Result<Exit> {
             }
         }
         let mut ends = join_all(checks.into_iter().map(ask)).await;
-        if !args.offline {
-            ends.extend(try_fields(global, &pipeline).await);
+        let mut not_tried = None;
+        if args.offline {
+            let has_fields = !pipeline.contacts.fields.is_empty();
+            not_tried = has_fields.then(|| "contacts.fields has not been tried: that takes a database".to_owned());
+        } else {
+            match try_fields(global, &pipeline, &args.pipeline).await {
+                Ok(end) => ends.extend(end),
+                Err(why) => not_tried = Some(why),
+            }
         }
         if let Some(db) = db {
             ends.extend(keeps_commits(&db).await?);
             db.close().await;
         }
-        Ok(ends)
+        Ok((ends, not_tried))
     };
-    let ends = global.or_interrupted(asking).await?;
+    let (ends, not_tried) = global.or_interrupted(asking).await?;
     let failed = ends.iter().flat_map(|end| &end.findings).filter(|finding| !finding.ok).count();
     printer.document(&json!({
         "file": args.pipeline.display().to_string(),
@@ -99,11 +109,13 @@ pub async fn run(global: &Global, args: Args) -> Result<Exit> {
         "offline": args.offline,
         "warnings": warnings,
         "ends": ends,
+        "not_tried": not_tried,
     }))?;
     if !printer.is_json() {
         warnings.iter().for_each(|warning| printer.warning(warning));
         printer.line(format_args!("ok      {}: no mistakes", args.pipeline.display()));
         ends.iter().for_each(|end| show(printer, end));
+        not_tried.iter().for_each(|why| printer.warning(why));
         if failed > 0 {
             printer.line(format_args!("\n{} to put right before this pipeline can run", count(failed, "thing")));
         }
@@ -128,32 +140,55 @@ async fn ask((mut end, checked): (End, Checked)) -> End {
     end
 }
 
-/// Tries the expressions of `contacts.fields` on the database. Nothing is started from nothing, migrated or read for it:
-/// where there are no tables yet, the first load will tell.
-async fn try_fields(global: &Global, pipeline: &Pipeline) -> Option<End> {
+/// Tries the expressions of `contacts.fields`: on the database if there is one, else on empty tables that are thrown away.
+/// Gives a sentence instead where they could not be tried.
+async fn try_fields(global: &Global, pipeline: &Pipeline, path: &Path) -> std::result::Result<Option<End>, String> {
     let expressions = &pipeline.contacts.fields;
     if expressions.is_empty() {
-        return None;
+        return Ok(None);
     }
-    let not_tried = |why: String| {
-        global.printer.note(format_args!("contacts.fields has not been tried: {why}"));
-        None
-    };
-    let db = match database_with_tables(global).await {
-        Ok(Some(db)) => db,
-        Ok(None) => return not_tried("there are no tables yet".into()),
-        Err(error) => return not_tried(error.to_string()),
-    };
-    let tried = fields::check(&db, expressions).await;
-    db.close().await;
-    let what = format!("{} over the contact's row", count(expressions.len(), "expression"));
-    let finding = match tried {
-        Ok(()) => Finding { what, ok: true, detail: String::new() },
-        Err(error) if error.kind() == Kind::PipelineFile => Finding { what, ok: false, detail: error.to_string() },
-        Err(error) => return not_tried(error.to_string()),
+    let not_tried = |error: Error| format!("contacts.fields has not been tried: {error}");
+    let problems = fields_problems(global, expressions).await.map_err(not_tried)?;
+    let findings = if problems.is_empty() {
+        let what = format!("{} over the contact's row", count(expressions.len(), "expression"));
+        vec![Finding { what, ok: true, detail: String::new() }]
+    } else {
+        let mistakes = in_file(path, problems);
+        let list = std::error::Error::source(&mistakes).and_then(|source| source.downcast_ref::<Mistakes>());
+        let finding = |mistake: &Mistake| Finding { what: mistake.key.clone(), ok: false, detail: mistake.to_string() };
+        list.map(|mistakes| mistakes.list().iter().map(finding).collect()).unwrap_or_default()
     };
     let name = "contacts.fields".to_owned();
-    Some(End { role: "database", name, platform: "postgres".into(), findings: vec![finding] })
+    Ok(Some(End { role: "database", name, platform: "postgres".into(), findings }))
+}
+
+async fn fields_problems(global: &Global, expressions: &BTreeMap<String, String>) -> Result<Vec<Problem>> {
+    let mut location = DatabaseLocation::from_options(global.database_url())?;
+    // Nothing is made of the user's own for it: the server that tries them is gone afterwards.
+    let mut scratch = None;
+    if let DatabaseLocation::Private(home) = &location
+        && !private::status(home).await?.exists
+    {
+        let folder = std::env::temp_dir().join(format!("wharf-{}", uuid::Uuid::new_v4().simple()));
+        location = DatabaseLocation::Private(folder.clone());
+        scratch = Some(Scratch(folder));
+    }
+    let db = Database::connect(&location).await?;
+    let problems = fields::problems(&db, expressions).await;
+    db.close().await;
+    drop(scratch);
+    problems
+}
+
+/// A folder that goes when this does.
+struct Scratch(PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            tracing::debug!("{} could not be removed: {error}", self.0.display());
+        }
+    }
 }
 
 /// Tells of a server that may forget what it has committed: an event whose call is forgotten would be sent again.

@@ -146,7 +146,8 @@ async fn show(global: &Global, db: &Database, sandbox: &Sandbox, archive: &Path,
         "rounds": rounds,
     }))?;
     // The shop is generated with odd rows on purpose: rejects are what a good run shows of them.
-    Ok(rounds.iter().map(|round| round.report.exit()).find(|exit| *exit == Exit::Stopped).unwrap_or(Exit::Done))
+    let gravest = rounds.iter().fold(Exit::Done, |gravest, round| gravest.graver(round.report.exit(false)));
+    Ok(if gravest == Exit::Rejected { Exit::Done } else { gravest })
 }
 
 /// The example pipeline, pointed at the sandbox.
@@ -172,7 +173,7 @@ async fn one_run(global: &Global, db: &Database, pipeline: &Pipeline) -> Result<
     let kept = Arc::clone(&report);
     with_run(global, db, &pipeline.name, "run", async |context| {
         let done = all_stages(&context, pipeline, &Default::default()).await?;
-        let exit = done.exit();
+        let exit = done.exit(false);
         if let Ok(mut kept) = kept.lock() {
             *kept = Some(done);
         }

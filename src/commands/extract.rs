@@ -1,13 +1,14 @@
 //! `wharf extract`: read what changed at the shops and land it in staging.
 
 use super::Global;
-use super::pipeline::{PipelineFile, with_pipeline};
+use super::pipeline::{PipelineFile, Strictness, say_rejects, with_pipeline};
 use crate::config::pipeline::{Connection, Pipeline};
 use crate::error::Exit;
 use crate::printer::Printer;
 use crate::source;
 use crate::stage::Context;
 use crate::stage::extract::{self, Counts, ExtractReport, Options};
+use crate::stage::rejects::Rejects;
 use crate::{Error, Kind, Result};
 use serde_json::json;
 
@@ -19,8 +20,9 @@ Examples:
   wharf --json extract shop.yaml | jq '.total'
 
 It can be stopped at any instant; run it again, it continues on the page it stopped on.
-Exit code 3: done, but some records could not be stored; `wharf rejects` lists them.
-Exit code 4: stopped early (shop down, interrupted, or more vanished at the shop than max_deleted_share allows).";
+Exit code 3: done, but records that were not rejected before could not be stored; `wharf rejects` lists them.
+4: stopped early (the shop is down, interrupted). 5: more vanished at the shop than max_deleted_share allows; look there,
+--allow-deletions lets it through.";
 
 /// Read what changed at the shops and land it in staging
 ///
@@ -45,6 +47,8 @@ pub struct Args {
     /// Mark as deleted whatever the shop does not list any more, even if that is most of it
     #[arg(long)]
     allow_deletions: bool,
+    #[command(flatten)]
+    strictness: Strictness,
 }
 
 /// Extracts from the connections asked for, one after the other.
@@ -52,15 +56,17 @@ pub struct Args {
 /// # Errors
 /// Those of the file, the database, the platforms. A shop that fails does not keep the next from being read.
 pub async fn run(global: &Global, args: Args) -> Result<Exit> {
-    let Args { file, connection, stream, full, allow_deletions } = args;
+    let Args { file, connection, stream, full, allow_deletions, strictness } = args;
     let options = Options { full, streams: stream, allow_deletions };
     with_pipeline(global, &file.pipeline, "extract", |context, pipeline| async move {
         let connections = chosen(&pipeline, &connection)?;
         let (reports, result) = extract_all(&context, &pipeline, &connections, &options).await;
         tell(&global.printer, &pipeline, &reports, result.as_ref().err())?;
         result?;
-        let rejected = reports.iter().any(|report| report.total().landed.rejected > 0);
-        Ok(if rejected { Exit::Rejected } else { Exit::Done })
+        let mut rejects = Rejects::default();
+        reports.iter().for_each(|report| rejects += report.rejects);
+        say_rejects(&global.printer, rejects);
+        Ok(rejects.exit(strictness.strict))
     })
     .await
 }
@@ -189,6 +195,7 @@ mod tests {
         };
         let report = ExtractReport {
             connection: "shop".into(),
+            rejects: Rejects::default(),
             streams: vec![
                 stream("orders", &["modified", "keys"], 1234, None),
                 stream("variations", &[], 0, None),

@@ -1,6 +1,6 @@
 //! `wharf load`: what changed goes to the target.
 
-use super::{Global, PipelineFile, with_pipeline};
+use super::{Global, PipelineFile, Strictness, say_rejects, try_fields, with_pipeline};
 use crate::error::Exit;
 use crate::printer::Printer;
 use crate::stage::load::feed::Baseline;
@@ -15,9 +15,10 @@ Examples:
   wharf load shop.yaml --plan shop.plan.zst   exactly what that plan says, or nothing
   wharf --json load shop.yaml | jq .tally.sent
 
-Exit code 3: some records were refused (wharf rejects). Exit code 4: stopped early, or some orders wait for their
-contact to appear at the target; run it again, it continues. Also where more of what the account holds would change than
-load.guard in the pipeline file allows: then nothing was sent, and --allow-mass-change lets it through.";
+Exit code 0: done; also outside the load window: what waits is sent when it is open. 3: records were refused for the first
+time (wharf rejects). 4: stopped early, or some orders wait for their contact to appear at the target; run it again, it
+continues. 5: more of what the account holds would change than load.guard in the pipeline file allows; see `wharf plan`,
+--allow-mass-change lets it through.";
 
 /// Send what changed to the target
 ///
@@ -38,6 +39,8 @@ pub struct Args {
     /// Do exactly what a plan saved by `wharf plan --out` says; refuse if the shop or the account has moved since
     #[arg(long, value_name = "FILE", conflicts_with_all = ["full", "allow_mass_change"])]
     plan: Option<PathBuf>,
+    #[command(flatten)]
+    strictness: Strictness,
 }
 
 /// Loads one pipeline as a run of its own.
@@ -46,13 +49,15 @@ pub struct Args {
 /// Those of [`load::load`].
 pub async fn run(global: &Global, args: Args) -> Result<Exit> {
     with_pipeline(global, &args.file.pipeline, "load", async |context, pipeline| {
+        try_fields(&context.db, &pipeline, &args.file.pipeline).await?;
         let target = target::registry::build(&pipeline.target, &pipeline.load)?;
         let options = Options { full: args.full, allow_mass_change: args.allow_mass_change, plan: args.plan.clone() };
         let patience = Patience::of(&pipeline, target.as_ref());
         let summary = load::load_as(&context, &pipeline, target, patience, &options).await?;
         global.printer.document(&summary)?;
         print(&global.printer, &summary);
-        Ok(summary.tally.exit())
+        say_rejects(&global.printer, summary.rejects);
+        Ok(summary.exit(args.strictness.strict))
     })
     .await
 }
@@ -66,7 +71,9 @@ pub fn print(printer: &Printer, summary: &Summary) {
         printer.note(lower);
     }
     let groups = summary.tally.groups();
-    if groups.is_empty() {
+    if let Some(closed) = &summary.window_closed {
+        printer.line(&closed.message);
+    } else if groups.is_empty() {
         printer.line("nothing to send: the target holds everything just so");
     }
     for (heading, counts) in groups {
@@ -74,9 +81,6 @@ pub fn print(printer: &Printer, summary: &Summary) {
         for (name, n) in counts {
             printer.line(format_args!("{heading:<14} {n:>9}  {name}"));
         }
-    }
-    if !summary.tally.rejected.is_empty() {
-        printer.note("the target or a rule refused some records: wharf rejects list --stage delivery");
     }
     if !summary.tally.waiting.is_empty() {
         printer.warning("some records wait for something at the target and stay pending: run it again, it continues");

@@ -23,7 +23,10 @@ pub mod status;
 pub mod transform;
 pub mod verify;
 
-pub use pipeline::{PipelineFile, load, open_database, with_database, with_pipeline, with_run};
+pub use pipeline::{
+    PipelineFile, Strictness, in_file, load, open_database, say_rejects, try_fields, with_database, with_pipeline,
+    with_run,
+};
 
 use crate::error::Exit;
 use crate::printer::{self, Printer, Verbosity};
@@ -49,13 +52,14 @@ Database: --database-url or DATABASE_URL; with neither, wharf starts its own pri
 Environment: WHARF_LOG takes log filters such as wharf=debug, NO_COLOR turns colours off,
   HTTPS_PROXY and NO_PROXY are respected.
 
-Exit codes:
-  0  done
+Exit codes (docs/cli.md):
+  0  done; also if there is nothing to do now: the load window is closed, or another process is
+     at the same work
   1  anything that no other code names
   2  bad command, pipeline file or credentials
-  3  done, but some records were rejected (wharf rejects)
-  4  stopped early: target down, window closed, interrupted; run it again, it continues
-  5  a person has to decide: a guard held something back; running it again alone does not help";
+  3  done, but records were rejected for the first time (with --strict: any are); wharf rejects
+  4  stopped early: a platform is down, interrupted; run it again, it continues
+  5  a person has to decide: a guard held something back; running it again does not help";
 
 /// Moves customers, orders, products and categories from shops to marketing and CRM platforms.
 ///
@@ -190,7 +194,10 @@ pub async fn main(verb: Verb, global: &Global) -> Exit {
     match verb.run(global).await {
         Ok(exit) => exit,
         Err(error) => {
-            global.printer.error(&error);
+            match error.kind().exit() {
+                Exit::Done => global.printer.nothing_done(&error),
+                _ => global.printer.error(&error),
+            }
             error.kind().exit()
         }
     }

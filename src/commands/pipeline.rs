@@ -4,7 +4,10 @@
 use super::Global;
 use crate::config::{self, Loaded, Pipeline};
 use crate::error::Exit;
+use crate::printer::Printer;
 use crate::stage::Context;
+use crate::stage::load::fields;
+use crate::stage::rejects::Rejects;
 use crate::store::{Database, DatabaseLocation, Outcome, Run};
 use crate::{Error, Kind, Result};
 use std::path::{Path, PathBuf};
@@ -15,6 +18,50 @@ pub struct PipelineFile {
     /// The pipeline file (YAML); `wharf init` writes one
     #[arg(value_name = "PIPELINE")]
     pub pipeline: PathBuf,
+}
+
+/// The option of every command that may find rejects; flatten it into the verb's own.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct Strictness {
+    /// Exit with code 3 as long as any reject stands, not only for those that are new
+    #[arg(long)]
+    pub strict: bool,
+}
+
+/// Says what was rejected in a run: new rejects as a warning, older ones in passing.
+pub fn say_rejects(printer: &Printer, rejects: Rejects) {
+    let Rejects { new, standing } = rejects;
+    if new > 0 {
+        printer.warning(format_args!(
+            "rejected for the first time: {new} (all that stand: {standing}); `wharf rejects list` shows them"
+        ));
+    } else if standing > 0 {
+        printer.note(format_args!("rejected by earlier runs and still so: {standing}; `wharf rejects` counts them"));
+    }
+}
+
+/// Tries the expressions of `contacts.fields`, so that a slip in them is found before any work is done.
+///
+/// # Errors
+/// [`Kind::PipelineFile`] with the line of each that Postgres refuses, and its message; those of the database.
+pub async fn try_fields(db: &Database, pipeline: &Pipeline, path: &Path) -> Result<()> {
+    let problems = fields::problems(db, &pipeline.contacts.fields).await?;
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(in_file(path, problems))
+}
+
+/// What Postgres has against fields, as mistakes of the file.
+pub fn in_file(path: &Path, problems: Vec<fields::Problem>) -> Error {
+    let mistake = |problem: fields::Problem| {
+        let hint = problem.hint.unwrap_or_else(|| {
+            "write one SQL expression over the contact's columns (c) and those of its RFM row (rfm): extra->>'size'"
+                .into()
+        });
+        (format!("contacts.fields.{}", problem.name), problem.message, Some(hint))
+    };
+    config::mistaken(path, problems.into_iter().map(mistake).collect())
 }
 
 /// Reads a pipeline file and says what is worth a look in it.
@@ -102,12 +149,14 @@ where
 fn outcome(result: &Result<Exit>) -> Outcome {
     let exit = match result {
         Ok(exit) => *exit,
+        Err(error) if error.kind().exit() == Exit::Done => return Outcome::Waits,
         Err(error) => error.kind().exit(),
     };
     match exit {
         Exit::Done => Outcome::Done,
         Exit::Rejected => Outcome::Rejects,
-        Exit::Stopped | Exit::Decision => Outcome::Stopped,
+        Exit::Stopped => Outcome::Stopped,
+        Exit::Decision => Outcome::Decision,
         Exit::Failure | Exit::BadInput => Outcome::Failed,
     }
 }

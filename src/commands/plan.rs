@@ -1,6 +1,6 @@
 //! `wharf plan`: what a load would do.
 
-use super::{Global, PipelineFile, load, with_database};
+use super::{Global, PipelineFile, load, try_fields, with_database};
 use crate::error::Exit;
 use crate::stage::load::feed::Baseline;
 use crate::stage::plan::{self, Options, Record, Report};
@@ -18,7 +18,7 @@ Examples:
   wharf --json --verbose plan shop.yaml      one JSON object a line: the records, then the counts
 
 Exit code 1: --full found records that differ although nothing says that they changed (wharf load --full sends them).
-Exit code 4: the guard would stop the load, because too much of what the account holds would change.";
+5: the guard would stop the load, because too much of what the account holds would change: a person has to decide.";
 
 /// Show what a load would do; makes no call and changes nothing
 ///
@@ -51,6 +51,7 @@ pub async fn run(global: &Global, args: Args) -> Result<Exit> {
     let printer = &global.printer;
     let in_lines = printer.is_json() && printer.is_verbose();
     with_database(global, async |db| {
+        try_fields(&db, &pipeline, &args.file.pipeline).await?;
         let options = Options { full: args.full, out: args.out.clone(), allow_mass_change: args.allow_mass_change };
         let see = |record: Record| {
             if in_lines {

@@ -14,6 +14,9 @@ Examples:
   wharf rejects retry --stage delivery                 send them again with the next load
   wharf rejects drop --stage canonical --code bad-phone";
 
+/// How many characters of a value a line shows.
+const SHOWN: usize = 60;
+
 /// List, show, retry and drop what could not be stored, read or sent
 ///
 /// staging: a record that could not be stored as received; its bytes are kept. canonical: a value that could not be read;
@@ -29,7 +32,7 @@ pub struct Args {
 /// What to do with them.
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// One line per reject
+    /// One line per reject, with the value in question: what could not be read, or whose record was refused
     List {
         #[command(flatten)]
         which: Which,
@@ -168,8 +171,17 @@ pub async fn run(global: &Global, args: Args) -> Result<Exit> {
 
 fn print(global: &Global, reject: &Reject) {
     let field = reject.field.as_deref().map(|field| format!(".{field}")).unwrap_or_default();
+    let value = reject.value.as_deref().map(|value| format!(" [{}]", cut(value))).unwrap_or_default();
     global.printer.record(format_args!(
-        "{}  {}  {}{field} {}  {}: {} ({} times, last {})",
+        "{}  {}  {}{field} {}{value}  {}: {} ({} times, last {})",
         reject.stage, reject.scope, reject.entity, reject.key, reject.code, reject.reason, reject.times, reject.last_at
     ));
+}
+
+/// A value as far as it fits into a line; `show` has all of it.
+fn cut(value: &str) -> String {
+    match value.char_indices().nth(SHOWN) {
+        Some((at, _)) => format!("{}…", &value[..at]),
+        None => value.to_owned(),
+    }
 }

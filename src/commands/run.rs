@@ -1,12 +1,13 @@
 //! `wharf run`: all stages of a pipeline, one after the other.
 
-use super::{Global, PipelineFile, extract, load, transform, with_pipeline};
+use super::{Global, PipelineFile, Strictness, extract, load, say_rejects, transform, try_fields, with_pipeline};
 use crate::config::Pipeline;
 use crate::error::Exit;
 use crate::printer::Printer;
 use crate::stage::archive::{self, ArchiveReport, When};
 use crate::stage::extract::{ExtractReport, Options};
 use crate::stage::load::{Options as LoadOptions, Patience, Summary};
+use crate::stage::rejects::Rejects;
 use crate::stage::transform::TransformReport;
 use crate::stage::{self, Context};
 use crate::{Result, target};
@@ -20,8 +21,9 @@ Examples:
   wharf --json run shop.yaml | jq .load.tally.sent
 
 It can be stopped or killed at any instant; run it again, it continues.
-Exit code 3: done, but some records were refused; `wharf rejects` lists them.
-Exit code 4: stopped early (a platform down, window closed, interrupted, a guard).";
+Exit code 0: done; also outside the load window (what waits is sent when it is open), and when another process is at the
+same work. 3: done, but records were rejected for the first time; `wharf rejects` lists them. 4: stopped early (a platform
+is down, interrupted). 5: a person has to decide (a guard). docs/cli.md has them all.";
 
 /// Do everything a pipeline says: extract, transform, load, archive
 ///
@@ -35,6 +37,8 @@ pub struct Args {
     /// Send even if that changes, empties or unsubscribes most of what the account holds
     #[arg(long)]
     allow_mass_change: bool,
+    #[command(flatten)]
+    strictness: Strictness,
 }
 
 /// What a run did, stage by stage.
@@ -57,13 +61,16 @@ pub(super) struct RunReport {
 
 impl RunReport {
     /// The exit code that what happened asks for: the gravest of the stages.
-    pub fn exit(&self) -> Exit {
-        let refused = self.extract.iter().any(|report| report.total().landed.rejected > 0)
-            || self.transform.iter().any(|report| report.rejects > 0);
-        match self.load.tally.exit() {
-            Exit::Done if refused => Exit::Rejected,
-            exit => exit,
-        }
+    pub fn exit(&self, strict: bool) -> Exit {
+        self.load.exit(strict).graver(self.rejects().exit(strict))
+    }
+
+    /// The rejects of all stages together.
+    pub fn rejects(&self) -> Rejects {
+        let mut all = self.load.rejects;
+        self.extract.iter().for_each(|report| all += report.rejects);
+        self.transform.iter().for_each(|report| all += report.rejects);
+        all
     }
 }
 
@@ -78,10 +85,11 @@ fn seconds<S: serde::Serializer>(took: &Duration, serializer: S) -> std::result:
 pub async fn run(global: &Global, args: Args) -> Result<Exit> {
     with_pipeline(global, &args.file.pipeline, "run", async |context, pipeline| {
         let options = LoadOptions { allow_mass_change: args.allow_mass_change, ..LoadOptions::default() };
+        try_fields(&context.db, &pipeline, &args.file.pipeline).await?;
         let report = all_stages(&context, &pipeline, &options).await?;
         global.printer.document(&report)?;
         say(&global.printer, &report);
-        Ok(report.exit())
+        Ok(report.exit(args.strictness.strict))
     })
     .await
 }
@@ -138,4 +146,5 @@ pub(super) fn say(printer: &Printer, report: &RunReport) {
         }
         printer.detail(archived);
     }
+    say_rejects(printer, report.rejects());
 }

@@ -1,7 +1,8 @@
 //! `wharf transform`: say what the raw records mean.
 
-use super::{Global, PipelineFile, with_pipeline};
+use super::{Global, PipelineFile, Strictness, say_rejects, with_pipeline};
 use crate::error::Exit;
+use crate::stage::rejects::Rejects;
 use crate::stage::transform::{self, TransformReport};
 use crate::{Result, printer::Printer};
 use serde_json::json;
@@ -12,7 +13,7 @@ Examples:
   wharf transform shop.yaml --full    everything again; what is equal is still not written
   wharf --json transform shop.yaml | jq '.connections[].entities'
 
-Exit code 3: done, but the shop gave values that could not be taken: wharf rejects list --stage canonical.";
+Exit code 3: done, but the shop gave values that could not be taken, and not before: wharf rejects list --stage canonical.";
 
 /// Work out contacts, orders, products, categories and tags from what was extracted
 ///
@@ -27,6 +28,8 @@ pub struct Args {
     /// Map every staging row again, not only those that changed
     #[arg(long)]
     full: bool,
+    #[command(flatten)]
+    strictness: Strictness,
 }
 
 /// Transforms every connection of the pipeline.
@@ -39,13 +42,17 @@ pub async fn run(global: &Global, args: Args) -> Result<Exit> {
         let connections: Vec<String> = pipeline.sources.iter().map(|source| source.connection.clone()).collect();
         let reports = transform::run(&context, &connections, args.full).await?;
         printer.document(&json!({"run": context.run.id, "connections": &reports}))?;
-        Ok(say(printer, &reports))
+        say(printer, &reports);
+        let mut rejects = Rejects::default();
+        reports.iter().for_each(|report| rejects += report.rejects);
+        say_rejects(printer, rejects);
+        Ok(rejects.exit(args.strictness.strict))
     })
     .await
 }
 
-/// Says what transforms did, and gives the exit code that this asks for.
-pub(super) fn say(printer: &Printer, reports: &[TransformReport]) -> Exit {
+/// Says what transforms did.
+pub(super) fn say(printer: &Printer, reports: &[TransformReport]) {
     for report in reports {
         if report.entities.is_empty() {
             printer.line(format_args!("transform  {}: nothing changed", report.connection));
@@ -56,12 +63,5 @@ pub(super) fn say(printer: &Printer, reports: &[TransformReport]) -> Exit {
                 report.connection, counts.entity, counts.inserted, counts.updated, counts.deleted
             ));
         }
-        if report.rejects > 0 {
-            printer.warning(format_args!(
-                "{}: {} values could not be taken as the shop gives them; `wharf rejects list --stage canonical` shows them",
-                report.connection, report.rejects
-            ));
-        }
     }
-    if reports.iter().any(|report| report.rejects > 0) { Exit::Rejected } else { Exit::Done }
 }

@@ -108,6 +108,21 @@ pub fn parse(name: &str, text: &str, variables: &Variables) -> Result<Loaded> {
     Ok(Loaded { pipeline, warnings: in_file(name, found.warnings, text) })
 }
 
+/// Mistakes that only a later look has found: keys (`contacts.fields.ltv`), each with what is wrong and a hint, become an
+/// error with their places in the file.
+pub fn mistaken(path: &Path, mistakes: Vec<(String, String, Option<String>)>) -> Error {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let (root, _) = tree::read(text, &Variables::environment());
+    let seen = root.map(|root| validate::validate(&root, schema::pipeline()).seen).unwrap_or_default();
+    let flaws = mistakes.into_iter().map(|(key, message, hint)| {
+        let place = seen.get(&key).map_or(Place { line: 1, column: 1 }, |seen| seen.place);
+        (key.clone(), Flaw { place, message: format!("{key}: {message}"), hint })
+    });
+    in_error(&name, flaws.collect(), text)
+}
+
 fn in_error(name: &str, flaws: Vec<(String, Flaw)>, text: &str) -> Error {
     let mistakes = in_file(name, flaws, text);
     let count = match mistakes.len() {

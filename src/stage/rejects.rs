@@ -2,11 +2,15 @@
 //!
 //! `ops.rejects` is the one view over them; each stage keeps its own table, and "again" means what that stage means by it.
 
+use crate::error::Exit;
 use crate::stage::load::codes;
 use crate::stage::load::ledger::OUTCOME_UNKNOWN;
-use crate::store::Database;
+use crate::store::{Database, Run};
 use crate::{Result, sql};
 use serde::Serialize;
+use std::ops::AddAssign;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{GenericClient, Row};
 use uuid::Uuid;
 
 /// Where something was rejected.
@@ -68,6 +72,8 @@ pub struct Reject {
     pub code: String,
     /// What is wrong.
     pub reason: String,
+    /// The value as received, where it could not be read; of what was to be sent, whose it is: address, phone or number.
+    pub value: Option<String>,
     /// How often.
     pub times: i32,
     /// When last, UTC.
@@ -102,6 +108,66 @@ pub struct Retried {
     pub staging: u64,
 }
 
+/// The rejects of what a run worked on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Rejects {
+    /// Found by this run, and not by one before.
+    pub new: u64,
+    /// All that stand, new ones included.
+    pub standing: u64,
+}
+
+impl Rejects {
+    /// The exit code that they ask for: old ones have been told of before, unless `strict` asks for all.
+    pub fn exit(self, strict: bool) -> Exit {
+        let counted = if strict { self.standing } else { self.new };
+        if counted > 0 { Exit::Rejected } else { Exit::Done }
+    }
+
+    /// Records of a connection that could not be stored as received.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn of_staging(client: &impl GenericClient, run: &Run, connection: &str) -> Result<Self> {
+        let statement = "select count(*) filter (where run_id = $2 and first_at >= $3), count(*)
+             from staging.rejects where connection = $1";
+        Ok(Self::of(&client.query_one(statement, &[&connection, &run.id, &run.began()]).await?))
+    }
+
+    /// Values of a connection that could not be read; `run_id` is the number that the transform wrote with.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn of_canonical(client: &impl GenericClient, run_id: i64, connection: &str) -> Result<Self> {
+        let statement =
+            "select count(*) filter (where run_id = $2), count(*) from canonical.rejects where connection = $1";
+        Ok(Self::of(&client.query_one(statement, &[&connection, &run_id]).await?))
+    }
+
+    /// Records of a pipeline that its target or a rule refused.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn of_delivery(db: &Database, run: &Run, target: &str, pipeline: &str) -> Result<Self> {
+        let statement = "select count(*) filter (where run_id = $3 and first_at >= $4), count(*)
+             from delivery.rejects where target = $1 and pipeline = $2";
+        let client = db.client().await?;
+        Ok(Self::of(&client.query_one(statement, &[&target, &pipeline, &run.id, &run.began()]).await?))
+    }
+
+    fn of(row: &Row) -> Self {
+        let count = |at: usize| u64::try_from(row.get::<_, i64>(at)).unwrap_or(0);
+        Self { new: count(0), standing: count(1) }
+    }
+}
+
+impl AddAssign for Rejects {
+    fn add_assign(&mut self, more: Self) {
+        self.new += more.new;
+        self.standing += more.standing;
+    }
+}
+
 /// How many there are, by stage, scope, entity and code.
 ///
 /// # Errors
@@ -131,17 +197,8 @@ pub async fn counts(db: &Database) -> Result<Vec<Count>> {
 /// Those of the database.
 pub async fn list(db: &Database, filter: &Filter, limit: i64) -> Result<Vec<Reject>> {
     let client = db.client().await?;
-    let rows = client
-        .query(
-            "select stage, scope, entity, key, field, code, reason, times,
-                to_char(last_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS')
-             from ops.rejects
-             where ($1::text is null or stage = $1) and ($2::text is null or code = $2) and ($3::text is null or key = $3)
-             order by last_at desc, stage, scope, entity, key, code
-             limit $4",
-            &[&filter.stage(), &filter.code, &filter.key, &limit],
-        )
-        .await?;
+    let parameters: [&(dyn ToSql + Sync); 4] = [&filter.stage(), &filter.code, &filter.key, &limit];
+    let rows = client.query(sql::file("deliver/rejects/list.sql")?, &parameters).await?;
     Ok(rows
         .into_iter()
         .map(|row| Reject {
@@ -152,8 +209,9 @@ pub async fn list(db: &Database, filter: &Filter, limit: i64) -> Result<Vec<Reje
             field: row.get(4),
             code: row.get(5),
             reason: row.get(6),
-            times: row.get(7),
-            last_at: row.get(8),
+            value: row.get(7),
+            times: row.get(8),
+            last_at: row.get(9),
         })
         .collect())
 }

@@ -172,8 +172,7 @@ async fn take(db: &Database, run: &Run, name: &str, patience: Duration, want: Wa
     while !is_ours {
         let waited = began.elapsed();
         if waited >= patience {
-            return Err(Error::new(Kind::LeaseHeld, format!("{name} is being worked on by {}", who(db, name).await?))
-                .hint("let the other process finish, then run the command again; nothing is lost"));
+            return Err(held(db, run, name).await?);
         }
         if !has_told {
             tracing::warn!(
@@ -261,6 +260,34 @@ async fn give_back(run: &Run, name: &str, token: i64) -> Result<()> {
     run.shared.leases.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
     cleared?;
     unlocked
+}
+
+/// Tells that a lease is held: by a process that does the very work which `run` is about, or by one at something else.
+async fn held(db: &Database, run: &Run, name: &str) -> Result<Error> {
+    let client = db.client().await?;
+    // A run does what each of its stages' commands does.
+    let same_work = client
+        .query_opt(
+            "select from ops.leases
+             join ops.runs as ours on ours.run_id = $2
+             join ops.runs as theirs on theirs.holder = leases.holder and theirs.pipeline = ours.pipeline
+             where leases.name = $1 and theirs.run_id <> ours.run_id and theirs.finished_at is null
+                 and ours.command in ('extract', 'transform', 'load', 'run')
+                 and theirs.command in ('run', ours.command)
+             limit 1",
+            &[&name, &run.id],
+        )
+        .await?
+        .is_some();
+    drop(client);
+    let detail = format!("{name} is being worked on by {}", who(db, name).await?);
+    Ok(if same_work {
+        Error::new(Kind::DoneElsewhere, format!("{detail}, which does the same work"))
+            .hint("nothing has to be done; `wharf status` shows how far it is")
+    } else {
+        Error::new(Kind::LeaseHeld, detail)
+            .hint("let the other process finish, then run the command again; nothing is lost")
+    })
 }
 
 /// Who holds a lease, for people.

@@ -15,7 +15,7 @@ use serde_json::Value;
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 use tokio_postgres::Client;
 use uuid::Uuid;
@@ -25,10 +25,14 @@ use uuid::Uuid;
 pub enum Outcome {
     /// Done.
     Done,
-    /// Done, but some records were rejected.
+    /// Done, but some records were rejected for the first time.
     Rejects,
+    /// Nothing is wrong, but it is not all done: the load window is closed, or another process is at the same work.
+    Waits,
     /// Stopped early; the next run continues.
     Stopped,
+    /// A person has to decide something first.
+    Decision,
     /// Ended with an error.
     Failed,
 }
@@ -39,7 +43,9 @@ impl Outcome {
         match self {
             Self::Done => "done",
             Self::Rejects => "rejects",
+            Self::Waits => "waits",
             Self::Stopped => "stopped",
+            Self::Decision => "decision",
             Self::Failed => "failed",
         }
     }
@@ -60,6 +66,8 @@ pub(super) struct Shared {
     /// The leases that this run holds: a session lock may be taken twice by the session that has it.
     pub leases: Mutex<HashSet<String>>,
     step: AtomicI32,
+    /// What the run waits for although nothing is wrong.
+    waits_for: Mutex<Option<String>>,
     /// The database's time when the run began, and that moment by this machine's monotonic clock.
     began: (Timestamp, Instant),
 }
@@ -104,13 +112,30 @@ impl Run {
         transaction.execute("select pg_advisory_lock(hashtextextended($1, 0))", &[&run_lock(id)]).await?;
         transaction.commit().await?;
         session.batch_execute(&format!("set lock_timeout = '{}'", lease::WAIT)).await?;
-        let shared =
-            Shared { db: db.clone(), session, leases: Mutex::new(HashSet::new()), step: AtomicI32::new(0), began };
+        let shared = Shared {
+            db: db.clone(),
+            session,
+            leases: Mutex::new(HashSet::new()),
+            step: AtomicI32::new(0),
+            waits_for: Mutex::new(None),
+            began,
+        };
         let run = Self { id, shared: Arc::new(shared) };
         failpoint::reach(Point::RunBegun)?;
         close_dead(db).await?;
         run.refuse_while_restoring().await?;
         Ok(run)
+    }
+
+    /// When the run began, by the database's clock.
+    pub fn began(&self) -> Timestamp {
+        self.shared.began.0
+    }
+
+    /// Notes what is left undone for now although nothing is wrong: that the load window is closed, for example.
+    pub fn waits_for(&self, what: &Error) {
+        let text = format!("{}: {}", what.kind().code(), what.detail());
+        *self.shared.waits_for.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
     }
 
     /// The time by the database's clock, which is one for all processes: what it showed when the run began, and what has
@@ -178,7 +203,12 @@ impl Run {
     /// Those of the database.
     pub async fn finish(&self, outcome: Outcome, error: Option<&Error>) -> Result<()> {
         failpoint::reach(Point::RunBeforeFinish)?;
-        let message = error.map(|error| format!("{}: {}", error.kind().code(), error.detail()));
+        let waits = self.shared.waits_for.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (outcome, message) = match (error, waits) {
+            (Some(error), _) => (outcome, Some(format!("{}: {}", error.kind().code(), error.detail()))),
+            (None, Some(waits)) if outcome == Outcome::Done => (Outcome::Waits, Some(waits)),
+            (None, waits) => (outcome, waits),
+        };
         let client = self.shared.db.client().await?;
         client
             .execute(

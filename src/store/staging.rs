@@ -273,11 +273,15 @@ impl Landing {
 
         let mut writes = Vec::new();
         let mut back = Vec::new();
+        let mut as_stored: Vec<&str> = Vec::new();
         for record in &records {
             match known.get(&record.key) {
                 None => writes.push(Write::new(record, Kept::Nothing)),
                 Some(row) if row.is(record) && row.deleted => back.push(record.key.as_str()),
-                Some(row) if row.is(record) => landed.unchanged += 1,
+                Some(row) if row.is(record) => {
+                    landed.unchanged += 1;
+                    as_stored.push(&record.key);
+                }
                 Some(row) if row.deleted => writes.push(Write::new(record, Kept::Deleted)),
                 // A page that was cached somewhere may show what this run has seen newer already.
                 Some(row) if row.run_id == self.run_id && row.updated_at > record.updated_at => landed.repeated += 1,
@@ -321,7 +325,8 @@ impl Landing {
             .map(|(_, write)| write.record.key.as_str())
             .filter(|key| rejected_before.contains(*key))
             .collect();
-        self.forget_rejects(tx, &sound).await?;
+        as_stored.retain(|key| rejected_before.contains(*key));
+        self.forget_rejects(tx, &sound, &as_stored).await?;
         self.reject(tx, &rejects).await?;
         Ok(landed)
     }
@@ -463,10 +468,14 @@ impl Landing {
         Ok(tx.execute_typed(&self.restore, &parameters).await?)
     }
 
-    async fn forget_rejects(&self, tx: &Transaction<'_>, keys: &[&str]) -> Result<()> {
-        if !keys.is_empty() {
-            let parameters: [(&(dyn ToSql + Sync), Type); 3] =
-                [(&self.connection, Type::TEXT), (&self.stream, Type::TEXT), (&keys, Type::TEXT_ARRAY)];
+    async fn forget_rejects(&self, tx: &Transaction<'_>, sound: &[&str], as_stored: &[&str]) -> Result<()> {
+        if !(sound.is_empty() && as_stored.is_empty()) {
+            let parameters: [(&(dyn ToSql + Sync), Type); 4] = [
+                (&self.connection, Type::TEXT),
+                (&self.stream, Type::TEXT),
+                (&sound, Type::TEXT_ARRAY),
+                (&as_stored, Type::TEXT_ARRAY),
+            ];
             tx.execute_typed(sql::file("staging/forget_rejects.sql")?, &parameters).await?;
         }
         Ok(())

@@ -138,6 +138,49 @@ async fn expressions_are_tried_where_there_is_a_database_and_a_forgetful_server_
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn expressions_are_tried_on_empty_tables_where_there_are_none_and_nothing_is_left_of_it() {
+    let sandbox = sandbox().await;
+    let fields = "contacts:\n  fields:\n    town: upper(city)\n    score: rfm.recencyy\n";
+    let pipeline = format!("{PIPELINE}{fields}");
+    let (folder, mut variables) = set_up(&sandbox, &pipeline).await;
+    let empty = support::postgres::empty_database_url().await;
+    for url in [None, Some(empty.clone())] {
+        variables.retain(|variable| variable.0 != "DATABASE_URL");
+        variables.extend(url.map(|url| ("DATABASE_URL", url)));
+        let (code, document) = check(folder.path(), &variables, &[]).await;
+        assert_eq!(code, Some(2), "{document:#}");
+        let end = document["ends"].as_array().unwrap().iter().find(|end| end["name"] == "contacts.fields").unwrap();
+        let findings = end["findings"].as_array().unwrap();
+        assert_eq!(findings.len(), 1, "{document:#}");
+        let line = pipeline.lines().position(|line| line.contains("recencyy")).unwrap() + 1;
+        let detail = findings[0]["detail"].as_str().unwrap();
+        assert!(detail.starts_with(&format!("shop.yaml:{line}:12: contacts.fields.score: column")), "{detail}");
+        assert!(detail.contains("recencyy"), "{detail}");
+    }
+    assert!(!folder.path().join("home").exists(), "a check makes no database");
+    let db = wharf::store::Database::connect(&wharf::store::DatabaseLocation::Url(empty)).await.unwrap();
+    let client = db.client().await.unwrap();
+    let made = client.query_one("select count(*) from pg_namespace where nspname = 'canonical'", &[]).await.unwrap();
+    assert_eq!(made.get::<_, i64>(0), 0, "nor tables in one");
+
+    let (code, document) = check(folder.path(), &variables, &["--offline"]).await;
+    assert_eq!(code, Some(0));
+    assert!(document["not_tried"].as_str().unwrap().contains("contacts.fields"), "{document:#}");
+    // A run finds it before the shop is asked for anything.
+    let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    for verb in ["run", "load", "plan"] {
+        let mut command = wharf(folder.path(), &variables);
+        command.args(["--json", verb, "shop.yaml"]);
+        let output = output(command).await;
+        let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((output.status.code(), &said["error"]["code"]), (Some(2), &"WH-101".into()), "{verb}: {said}");
+        assert_eq!(said["error"]["mistakes"][0]["key"], "contacts.fields.score", "{said}");
+    }
+    let steps = client.query_one("select count(*) from ops.run_steps", &[]).await.unwrap();
+    assert_eq!(steps.get::<_, i64>(0), 0, "no stream was begun");
+}
+
 /// A shop that takes connections and never answers; the check is stopped when the first has arrived.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_ends_the_check_with_code_4() {

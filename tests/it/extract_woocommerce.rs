@@ -342,6 +342,12 @@ async fn the_command_tells_what_it_did_and_ends_with_the_right_code() {
     let output = program.finish(&["--stream", "categories"]).await;
     assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
 
+    // It has been told of: exit code 0, unless all are to be counted.
+    let output = program.finish(&["--stream", "categories"]).await;
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("rejected by earlier runs and still so: 1"));
+    assert_eq!(program.finish(&["--stream", "categories", "--strict"]).await.status.code(), Some(3));
+
     // A shop that is down is exit code 4, with the place named.
     sandbox.fault(Fault::new(FaultKind::Html, "/wp-json/wc/v3/customers").times(0));
     let output = program.finish(&["--stream", "customers"]).await;

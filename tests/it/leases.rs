@@ -36,6 +36,9 @@ async fn a_lease_has_one_holder_at_a_time() {
     let (first, second) = (begin(&db).await, begin(&db).await);
     let lease = Lease::take(&db, &first, "extract:shop").await.unwrap();
     let error = Lease::take_within(&db, &second, "extract:shop", Duration::ZERO).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::DoneElsewhere, "another run of the pipeline does all that this one would");
+    let other = Run::begin(&db, "another", "run").await.unwrap();
+    let error = Lease::take_within(&db, &other, "extract:shop", Duration::ZERO).await.unwrap_err();
     assert_eq!(error.kind(), Kind::LeaseHeld);
     assert!(error.detail().contains(wharf::store::run::holder()), "{error}");
     let error = Lease::take_within(&db, &first, "extract:shop", Duration::ZERO).await.unwrap_err();

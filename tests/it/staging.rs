@@ -193,6 +193,17 @@ async fn what_postgres_cannot_hold_is_kept_aside_and_the_rest_of_the_batch_lands
     assert_eq!(rejects(&db).await.last().map(|reject| (reject.times, reject.run_id)), Some((2, 3)));
     land(&db, 4, batch([record("3", "{\"n\":1}")])).await;
     assert_eq!(rejects(&db).await.len(), 3);
+    // Back to what is stored, it is sound as well.
+    land(&db, 5, batch([record("160", "{\"n\":160}")])).await;
+    let left: Vec<String> = rejects(&db).await.into_iter().map(|reject| reject.key).collect();
+    assert_eq!(left, ["161", "299"]);
+    // With its NUL replaced it has landed: what kept it from landing is over, and stays over when it comes again.
+    for run in [6, 7] {
+        land(&db, run, batch([record("161", "{\"n\":\"a\\u0000b\"}")])).await;
+        let codes: Vec<_> = rejects(&db).await.into_iter().map(|reject| (reject.key, reject.code)).collect();
+        let expected = [("161", "altered"), ("299", "not-storable")].map(|(key, code)| (key.into(), code.into()));
+        assert_eq!(codes, expected, "run {run}");
+    }
 }
 
 #[tokio::test]

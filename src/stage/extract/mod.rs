@@ -24,6 +24,7 @@ use crate::error::Kind;
 use crate::failpoint::{self, Point};
 use crate::source::{Deletions, Source, StreamSpec, Walk};
 use crate::stage::Context;
+use crate::stage::rejects::Rejects;
 use crate::store::Lease;
 use crate::store::cursor::Cursor;
 use crate::store::staging::Landing;
@@ -68,7 +69,7 @@ pub async fn run(
 ///
 /// # Errors
 /// Those of the platform, naming pipeline, connection, stream and page; those of Postgres; [`Kind::LeaseHeld`],
-/// [`Kind::LeaseLost`], [`Kind::Interrupted`]; [`Kind::Guard`] if more has vanished than allowed; [`Kind::Command`] for an
+/// [`Kind::DoneElsewhere`], [`Kind::LeaseLost`], [`Kind::Interrupted`]; [`Kind::Guard`] if more has vanished than allowed; [`Kind::Command`] for an
 /// unknown stream. What has landed stays; the next run continues.
 pub async fn run_with(
     ctx: &Context,
@@ -77,7 +78,7 @@ pub async fn run_with(
     source: Arc<dyn Source>,
     options: &Options,
 ) -> (ExtractReport, Result<()>) {
-    let mut report = ExtractReport { connection: connection.connection.clone(), streams: Vec::new() };
+    let mut report = ExtractReport { connection: connection.connection.clone(), ..ExtractReport::default() };
     let result = extract(ctx, pipeline, connection, source, options, &mut report).await;
     (report, result.map_err(|error| error.context(&pipeline.name)))
 }
@@ -110,6 +111,7 @@ async fn extract(
                 }
             }
         }
+        report.rejects = Rejects::of_staging(&client, &ctx.run, &connection.connection).await?;
         first_error.map_or(Ok(()), Err)
     }
     .await;

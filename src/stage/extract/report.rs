@@ -1,5 +1,6 @@
 //! What an extract did, counted: for `ops.run_steps`, for people, for `--json`.
 
+use crate::stage::rejects::Rejects;
 use crate::store::staging::Landed;
 use serde::Serialize;
 use std::ops::AddAssign;
@@ -12,6 +13,8 @@ pub struct ExtractReport {
     pub connection: String,
     /// Its streams, in the order read.
     pub streams: Vec<StreamReport>,
+    /// Its records that could not be stored as received.
+    pub rejects: Rejects,
 }
 
 impl ExtractReport {

@@ -3,7 +3,7 @@
 //! An expression may do whatever one expression can in a read-only transaction; it must not be able to end the expression
 //! it stands in. So its quotes and brackets are followed here before it goes anywhere, and Postgres has the last word.
 
-use crate::store::Database;
+use crate::store::{Database, migrate};
 use crate::{Error, Kind, Result};
 use std::collections::BTreeMap;
 
@@ -94,6 +94,11 @@ impl Fields {
         if self.use_rfm() { RFM_JOIN } else { "" }
     }
 
+    /// A statement that needs the expression to be right. It is prepared alone, so nothing can follow the expression.
+    fn trial(&self, expression: &str, condition: &str) -> String {
+        format!("select count(({expression})::text) from canonical.contacts as c {} where {condition}", self.rfm_join())
+    }
+
     /// Finds the expression that Postgres refuses for the contacts that `condition` (over `c`) selects.
     ///
     /// # Errors
@@ -101,12 +106,7 @@ impl Fields {
     pub async fn try_each(&self, client: &mut tokio_postgres::Client, condition: &str) -> Result<()> {
         for (name, expression) in &self.expressions {
             let transaction = client.build_transaction().read_only(true).start().await?;
-            let text = format!(
-                "select count(({expression})::text) from canonical.contacts as c {} where {condition}",
-                self.rfm_join()
-            );
-            // The statement is prepared alone, so nothing can follow the expression.
-            let tried = transaction.query_one(&text, &[]).await;
+            let tried = transaction.query_one(&self.trial(expression, condition), &[]).await;
             transaction.rollback().await?;
             if let Err(error) = tried {
                 return match error.as_db_error() {
@@ -119,18 +119,49 @@ impl Fields {
     }
 }
 
-/// Checks the expressions of a pipeline against the tables of this database, without reading a row: for `wharf check`.
+/// What Postgres has against an expression.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The field.
+    pub name: String,
+    /// The message of Postgres.
+    pub message: String,
+    /// Its hint, if it has one.
+    pub hint: Option<String>,
+}
+
+/// Tries the expressions of a pipeline on the tables of this database, read-only and without a row; where Wharf has none
+/// there yet, on empty ones that are made for it and rolled back. What a row's value makes fail is not found here.
 ///
 /// # Errors
-/// [`Kind::PipelineFile`] naming the field with the message of Postgres; those of the connection.
-pub async fn check(db: &Database, expressions: &BTreeMap<String, String>) -> Result<()> {
+/// [`Kind::PipelineFile`] for an expression that is not one; those of the database: of the role's rights, for example.
+pub async fn problems(db: &Database, expressions: &BTreeMap<String, String>) -> Result<Vec<Problem>> {
     let fields = Fields::new(expressions)?;
+    let mut problems = Vec::new();
     if fields.is_empty() {
-        return Ok(());
+        return Ok(problems);
     }
     let mut client = db.dedicated().await?;
-    client.batch_execute(crate::sql::file("deliver/bench.sql")?).await?;
-    fields.try_each(&mut client, "false").await
+    let mut transaction = client.transaction().await?;
+    let has_tables: bool = transaction.query_one("select to_regclass('marts.rfm') is not null", &[]).await?.get(0);
+    if !has_tables {
+        for migration in migrate::known() {
+            transaction.batch_execute(migration.sql().unwrap_or_default()).await?;
+        }
+    }
+    transaction.batch_execute(crate::sql::file("deliver/bench.sql")?).await?;
+    transaction.batch_execute("set transaction read only").await?;
+    for (name, expression) in expressions {
+        let trial = transaction.transaction().await?;
+        let tried = trial.query_one(&fields.trial(expression, "false"), &[]).await;
+        trial.rollback().await?;
+        let Err(error) = tried else { continue };
+        let Some(refusal) = error.as_db_error() else { return Err(error.into()) };
+        let (message, hint) = (refusal.message().to_owned(), refusal.hint().map(str::to_owned));
+        problems.push(Problem { name: name.clone(), message, hint });
+    }
+    transaction.rollback().await?;
+    Ok(problems)
 }
 
 fn wrong(name: &str, problem: &str) -> Error {

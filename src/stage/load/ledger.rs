@@ -594,12 +594,23 @@ impl Ledger<'_> {
         let codes: Vec<&str> = refused.iter().map(|refusal| refusal.code.as_str()).collect();
         let reasons: Vec<&str> = refused.iter().map(|refusal| refusal.reason.as_str()).collect();
         let payloads: Vec<&Json> = refused.iter().map(|refusal| &refusal.record.payload).collect();
+        // What it was refused for before is over, but for what a person alone clears and what tells of an earlier sending.
         GenericClient::execute(
             transaction,
-            "insert into delivery.rejects (target, pipeline, object, key, code, reason, payload, run_id)
+            "with record as (
+                select *
+                from unnest($4::text[], $5::uuid[], $6::text[], $7::text[], $8::jsonb[])
+                    as record (object, key, code, reason, payload)
+             ),
+             over as (
+                delete from delivery.rejects
+                using record
+                where rejects.target = $1 and rejects.pipeline = $2 and rejects.object = record.object
+                    and rejects.key = record.key and rejects.code <> record.code and not rejects.code = any ($9)
+             )
+             insert into delivery.rejects (target, pipeline, object, key, code, reason, payload, run_id)
              select $1, $2, record.object, record.key, record.code, record.reason, record.payload, $3
-             from unnest($4::text[], $5::uuid[], $6::text[], $7::text[], $8::jsonb[])
-                 as record (object, key, code, reason, payload)
+             from record
              on conflict (target, pipeline, object, key, code) do update
              set reason = excluded.reason,
                  payload = excluded.payload,
@@ -615,6 +626,7 @@ impl Ledger<'_> {
                 &codes,
                 &reasons,
                 &payloads,
+                &[OUTCOME_UNKNOWN, OPT_OUT_KEPT].as_slice(),
             ],
         )
         .await?;

@@ -48,15 +48,18 @@ use self::pace::Gate;
 use self::settings::Settings;
 use self::tally::Tally;
 use super::Context;
+use super::rejects::Rejects;
 use crate::config::Pipeline;
 use crate::config::pipeline::LoadGuard;
+use crate::error::Exit;
 use crate::failpoint::{self, Point};
 use crate::progress::{Meter, Progress};
 use crate::store::budget::AccountBudget;
 use crate::store::lease::{self, Want};
-use crate::store::{Lease, statistics};
+use crate::store::{Database, Lease, statistics};
 use crate::target::{JobPatience, Operation, Target};
 use crate::{Error, Kind, Result, sql};
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
 use std::collections::HashSet;
@@ -150,15 +153,39 @@ pub struct Summary {
     pub taken_over: u64,
     /// The counts.
     pub tally: Tally,
+    /// Where the load window closed before everything was sent: when it opens, and what waits for that.
+    pub window_closed: Option<WindowClosed>,
+    /// What the target or a rule refuses of this pipeline.
+    pub rejects: Rejects,
+}
+
+/// What a closed load window leaves for later.
+#[derive(Debug, Clone, Serialize)]
+pub struct WindowClosed {
+    /// The sentence for people.
+    pub message: String,
+    /// When the window opens.
+    pub opens_at: Option<Timestamp>,
+    /// Contacts that wait.
+    pub contacts: u64,
+    /// Orders that wait.
+    pub orders: u64,
+}
+
+impl Summary {
+    /// The exit code that this load asks for. A closed window is no fault: whatever runs when it is open continues.
+    pub fn exit(&self, strict: bool) -> Exit {
+        self.tally.exit().graver(self.rejects.exit(strict))
+    }
 }
 
 /// Loads what is pending of a pipeline into its target.
 ///
 /// # Errors
-/// [`Kind::Guard`] where too much would change; [`Kind::Interrupted`] when asked to stop or outside the window; what the
-/// target answers where it stops the whole load (throttled, unreachable, credentials); [`Kind::LeaseHeld`];
+/// [`Kind::Guard`] where too much would change; [`Kind::Interrupted`] when asked to stop; what the target answers where it
+/// stops the whole load (throttled, unreachable, credentials); [`Kind::LeaseHeld`], [`Kind::DoneElsewhere`];
 /// [`Kind::PipelineFile`] for a field expression; those of the database. What was done until then is in the ledger, and
-/// counted in the run's steps.
+/// counted in the run's steps. A window that closes ends the load without an error.
 pub async fn load(context: &Context, pipeline: &Pipeline, target: Arc<dyn Target>) -> Result<Summary> {
     let patience = Patience::of(pipeline, target.as_ref());
     load_with(context, pipeline, target, patience).await
@@ -189,6 +216,7 @@ pub async fn load_as(
     options: &Options,
 ) -> Result<Summary> {
     let settings = Settings::learned(pipeline, target.as_ref()).await?;
+    refuse_nothing_known(&context.db, &settings).await?;
     let own = format!("load:{}/{}", settings.target, settings.pipeline);
     let own = Arc::new(Lease::take(&context.db, &context.run, &own).await?);
     let budget = AccountBudget::open(&context.db, pipeline, target.as_ref()).await?;
@@ -224,15 +252,47 @@ pub async fn load_as(
     };
     let result = load.run(pipeline, options).await;
     let result = load.say_what_is_left(result).await;
+    let result = load.keep_to_window(result).await;
     load.target.rest().await;
     let tally = std::mem::take(&mut *lock(&load.tally));
     let summary = Summary { tally, ..std::mem::take(&mut *lock(&load.summary)) };
     let lease = load.ledger.lease();
     drop(load);
     let released = release(lease).await.and(release(own).await);
-    result?;
+    let window_closed = result?;
     released?;
-    Ok(summary)
+    let rejects = Rejects::of_delivery(&context.db, &context.run, &settings.target, &settings.pipeline).await?;
+    Ok(Summary { window_closed, rejects, ..summary })
+}
+
+/// A load or plan before anything was read would find that everything is just so.
+///
+/// # Errors
+/// [`Kind::Command`] that says which command to run; those of the database.
+pub(in crate::stage) async fn refuse_nothing_known(db: &Database, settings: &Settings) -> Result<()> {
+    let row = db
+        .client()
+        .await?
+        .query_one(
+            "select
+                exists (select from ops.connections where connection = any ($1)),
+                exists (select from ops.connections where connection = any ($1) and mapped_settings is not null)
+                    or exists (select from canonical.contacts) or exists (select from canonical.orders)",
+            &[&settings.connections],
+        )
+        .await?;
+    let (was_extracted, has_data): (bool, bool) = (row.get(0), row.get(1));
+    if has_data {
+        return Ok(());
+    }
+    let hint = "or let `wharf run` do all of it";
+    Err(if was_extracted {
+        Error::new(Kind::Command, "there is nothing to send yet: what was read has not been transformed")
+            .hint(format!("`wharf transform` on the pipeline comes first, {hint}"))
+    } else {
+        Error::new(Kind::Command, "there is nothing to send yet: nothing has been read from the shops")
+            .hint(format!("`wharf extract`, then `wharf transform` on the pipeline come first, {hint}"))
+    })
 }
 
 /// Gives a lease back, unless somebody still refers to it.
@@ -293,10 +353,15 @@ struct Load<'a> {
 
 impl Load<'_> {
     async fn run(&self, pipeline: &Pipeline, options: &Options) -> Result<()> {
-        self.gate.check()?;
-        // What needs nobody else's leave is done before the account is waited for, or it would lie idle meanwhile.
+        if self.is_planned {
+            // What is taken over makes a saved plan stale.
+            self.gate.check()?;
+        }
+        // What needs nobody else's leave is done before the account is waited for, or it would lie idle meanwhile. Behind a
+        // closed window it tells how much waits.
         let part = self.take_over(options).await?;
         failpoint::reach(Point::LoadAfterTakeover)?;
+        self.gate.check()?;
         let mut bench = Bench::open(&self.context.db, self.settings, Purpose::Load).await?;
         if options.plan.is_none() {
             self.guard().await?;
@@ -457,6 +522,19 @@ impl Load<'_> {
         let Ok((contacts, orders)) = self.left().await else { return Err(error) };
         let hint = error.hint_text().unwrap_or("run the command again, it continues").to_owned();
         Err(error.hint(format!("{contacts} contacts and {orders} orders are left; {hint}")))
+    }
+
+    /// Tells a closed window from an error: what waits for it goes when it is open.
+    async fn keep_to_window(&self, result: Result<()>) -> Result<Option<WindowClosed>> {
+        let error = match result {
+            Ok(()) => return Ok(None),
+            Err(error) if error.kind() == Kind::WindowClosed => error,
+            Err(error) => return Err(error),
+        };
+        let (contacts, orders) = self.left().await?;
+        let message = format!("{}; {contacts} contacts and {orders} orders wait for it", error.detail());
+        self.context.run.waits_for(&Error::new(Kind::WindowClosed, message.clone()));
+        Ok(Some(WindowClosed { message, opens_at: self.gate.opens_at(), contacts, orders }))
     }
 
     /// A first load is spread over the time that the pipeline file gives it, less what has passed since it began.

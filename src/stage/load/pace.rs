@@ -47,6 +47,12 @@ impl Gate {
         Self { window, stop, spread: Mutex::new(None), made: (now, Instant::now()) }
     }
 
+    /// When the window opens, if it is closed.
+    pub fn opens_at(&self) -> Option<Timestamp> {
+        let now = self.now();
+        self.window.as_ref().and_then(|window| next_opening(window, now)).filter(|opens| *opens > now)
+    }
+
     fn now(&self) -> Timestamp {
         let (made, instant) = self.made;
         let passed = SignedDuration::try_from(instant.elapsed()).unwrap_or(SignedDuration::MAX);
@@ -89,7 +95,7 @@ impl Gate {
     /// Waits until a call may be made that carries records whose time was given out before.
     ///
     /// # Errors
-    /// [`Kind::Interrupted`] when a stop was asked for or the window is closed.
+    /// [`Kind::Interrupted`] when a stop was asked for, [`Kind::WindowClosed`].
     pub async fn pass(&self) -> Result<()> {
         self.check()?;
         if let Some(due) = self.due() {
@@ -121,7 +127,7 @@ impl Gate {
     /// Whether work may go on at all.
     ///
     /// # Errors
-    /// [`Kind::Interrupted`].
+    /// [`Kind::Interrupted`], [`Kind::WindowClosed`].
     pub fn check(&self) -> Result<()> {
         if self.stop.is_cancelled() {
             return Err(interrupted());
@@ -133,15 +139,15 @@ impl Gate {
     }
 }
 
-/// The window is closed: when it opens again.
+/// Tells when a closed window opens again.
 fn closed(window: &Window, now: Timestamp) -> Error {
     let zone = window.zone.iana_name().unwrap_or("local time");
     let opens = match next_opening(window, now) {
         Some(opens) => format!("{} {zone}", opens.to_zoned(window.zone.clone()).strftime("%Y-%m-%d %H:%M")),
         None => format!("{} {zone}", window.from),
     };
-    Error::new(Kind::Interrupted, format!("the load window is closed; it opens on {opens}"))
-        .hint("nothing is lost: run the command again within the window, it continues")
+    Error::new(Kind::WindowClosed, format!("the load window is closed; it opens on {opens}"))
+        .hint("nothing is wrong: what runs within the window continues")
 }
 
 /// The first moment from `now` on at which the window is open. Where the clock is set forward over its beginning, that is

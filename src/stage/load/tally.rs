@@ -67,16 +67,10 @@ impl Tally {
         self.sent.values().sum()
     }
 
-    /// How a load that ended like this ends the command: 4 if something has to wait for the next run, 3 if something was
-    /// refused, 0 otherwise.
+    /// How a load that ended like this ends the command, refusals aside: what waits at the target goes with the next run.
+    /// What was refused counts by whether it was refused before: [`crate::stage::rejects::Rejects::exit`].
     pub fn exit(&self) -> Exit {
-        if !self.waiting.is_empty() {
-            Exit::Stopped
-        } else if !self.rejected.is_empty() {
-            Exit::Rejected
-        } else {
-            Exit::Done
-        }
+        if self.waiting.is_empty() { Exit::Done } else { Exit::Stopped }
     }
 
     /// The counts in groups, for people: `(heading, counts)`; empty groups are left out.

@@ -25,7 +25,7 @@ use super::load::fingerprints::Fingerprints;
 use super::load::guard::{self, Toll};
 use super::load::settings::Settings;
 use super::load::tally::{Counts, Tally};
-use super::load::{CHECK_CALL, addresses_to_check, analyze_stale, count_unsent, find_operation};
+use super::load::{CHECK_CALL, addresses_to_check, analyze_stale, count_unsent, find_operation, refuse_nothing_known};
 use crate::config::Pipeline;
 use crate::config::pipeline::Load as LoadSettings;
 use crate::progress::Progress;
@@ -103,7 +103,8 @@ pub struct Delivered {
 /// Works out what a load of `pipeline` would do; every record is given to `see` as it is found.
 ///
 /// # Errors
-/// [`Kind::PipelineFile`] for a field expression; [`Kind::Interrupted`]; those of the database and of `see`.
+/// [`Kind::Command`] where nothing has been extracted and transformed yet; [`Kind::PipelineFile`] for a field expression;
+/// [`Kind::Interrupted`]; those of the database and of `see`.
 pub async fn plan(
     db: &Database,
     pipeline: &Pipeline,
@@ -129,6 +130,7 @@ pub async fn plan_as(
     mut see: impl FnMut(Record) -> Result<()>,
 ) -> Result<Report> {
     let settings = Settings::learned(pipeline, target).await?;
+    refuse_nothing_known(db, &settings).await?;
     let mut client = db.client().await?;
     let part = Part::find(&mut client, &settings, None, options.full).await?;
     if part.baseline.is_some() {

@@ -13,6 +13,7 @@ mod readings;
 
 use crate::failpoint::{self, Bug, Point};
 use crate::stage::Context;
+use crate::stage::rejects::Rejects;
 use crate::store::Lease;
 use crate::{Error, Kind, Result, sql};
 pub use feed::CHANNEL;
@@ -81,8 +82,8 @@ pub struct TransformReport {
     pub mapped: i64,
     /// What changed, by entity; entities without a change are left out.
     pub entities: Vec<EntityCounts>,
-    /// Values of this connection that could not be taken as the shop gave them, all told.
-    pub rejects: i64,
+    /// Values of this connection that could not be taken as the shop gave them.
+    pub rejects: Rejects,
 }
 
 /// Maps what changed in each of `connections`. With `full`, everything is mapped again; what is equal is still not written.
@@ -133,7 +134,7 @@ async fn transform(ctx: &Context, lease: &Lease, run_id: i64, connection: &str, 
             connection: connection.to_owned(),
             mapped: 0,
             entities: Vec::new(),
-            rejects: rejects(&transaction, connection).await?,
+            rejects: Rejects::of_canonical(&transaction, run_id, connection).await?,
         });
     };
     feed::note_writing(&transaction, run_id).await?;
@@ -184,7 +185,7 @@ async fn transform(ctx: &Context, lease: &Lease, run_id: i64, connection: &str, 
         connection: connection.to_owned(),
         mapped,
         entities,
-        rejects: rejects(&transaction, connection).await?,
+        rejects: Rejects::of_canonical(&transaction, run_id, connection).await?,
     };
     failpoint::reach(Point::TransformBeforeCommit)?;
     transaction.commit().await?;
@@ -226,12 +227,6 @@ async fn open(
     let everything: bool = row.get(1);
     let work: bool = everything || transaction.query_one(sql::file("canonical/any_change.sql")?, &[]).await?.get(0);
     Ok(work.then(|| row.get(0)))
-}
-
-async fn rejects(transaction: &Transaction<'_>, connection: &str) -> Result<i64> {
-    let row =
-        transaction.query_one("select count(*) from canonical.rejects where connection = $1", &[&connection]).await?;
-    Ok(row.get(0))
 }
 
 async fn run_file(transaction: &Transaction<'_>, path: &str) -> Result<()> {

@@ -202,6 +202,26 @@ async fn orders_without_consent_are_sent_where_the_pipeline_says_so() {
 }
 
 #[tokio::test]
+async fn a_record_refused_for_another_reason_is_listed_with_that_one_alone() {
+    let shop = Shop::new(json!({})).await;
+    shop.contact("a@shop.example", json!({"email": null})).await;
+    shop.load().await;
+    let refused = |code: &str| vec![("contact".to_owned(), code.to_owned())];
+    assert_eq!(shop.rejects().await, refused("no-email"));
+    shop.target.state(|state| state.spoiled = vec!["a@shop.example".into()]);
+    shop.contact("a@shop.example", json!({"email": "a@shop.example"})).await;
+    let summary = shop.try_load().await.unwrap();
+    assert_eq!(shop.rejects().await, refused("refused"));
+    assert_eq!((summary.rejects.new, summary.rejects.standing), (1, 1), "another reason is news");
+    let summary = shop.load_as(&wharf::stage::load::Options { full: true, ..Default::default() }).await.unwrap();
+    assert_eq!((summary.rejects.new, summary.rejects.standing), (0, 1));
+    shop.target.state(|state| state.spoiled.clear());
+    shop.contact("a@shop.example", json!({"city": "Kraków"})).await;
+    shop.load().await;
+    assert!(shop.rejects().await.is_empty());
+}
+
+#[tokio::test]
 async fn an_empty_order_and_one_without_date_are_rejects() {
     let shop = Shop::new(json!({})).await;
     shop.contact("a@shop.example", json!({})).await;

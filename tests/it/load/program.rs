@@ -138,7 +138,7 @@ async fn a_program_killed_after_any_call_sends_no_purchase_twice_and_loses_none(
 async fn the_commands_say_what_a_load_will_do_did_and_could_not_do() {
     let bench = Bench::new(json!({"rate": "50/s"}), json!({"location": "shop_pl"})).await;
     let emails = people(&bench.shop, 3).await;
-    bench.shop.contact("no-mail", json!({"email": null})).await;
+    bench.shop.contact("no-mail", json!({"email": null, "phone": "+48600000001"})).await;
     let file = bench.file().display().to_string();
 
     let (plan, code) = bench.json(&["--json", "plan", &file]);
@@ -168,6 +168,11 @@ async fn the_commands_say_what_a_load_will_do_did_and_could_not_do() {
         (&json!(0), &json!(0), &json!(0), &json!({"contact": 3, "purchase": 3}))
     );
     assert_eq!((&status["runs"][0]["command"], &status["runs"][0]["outcome"]), (&json!("load"), &json!("rejects")));
+    assert_eq!(load["rejects"], json!({"new": 1, "standing": 1}));
+    // An old reject has been told of.
+    let (again, code) = bench.json(&["--json", "load", &file, "--full"]);
+    assert_eq!((code, &again["rejects"]), (0, &json!({"new": 0, "standing": 1})));
+    assert_eq!(bench.json(&["--json", "load", &file, "--strict"]).1, 3);
     assert_eq!(status["rejects"][0], json!({"stage": "delivery", "scope": "crm/test", "code": "no-email", "n": 1}));
     assert_eq!(status["working"], json!([]));
     let words = String::from_utf8(bench.run(&["status"]).stdout).unwrap();
@@ -175,6 +180,7 @@ async fn the_commands_say_what_a_load_will_do_did_and_could_not_do() {
 
     let (list, _) = bench.json(&["--json", "rejects", "list", "--stage", "delivery"]);
     let key = list[0]["key"].as_str().unwrap().to_owned();
+    assert_eq!(list[0]["value"], json!("+48600000001"), "whose it is");
     let shown = String::from_utf8(bench.run(&["rejects", "show", "--key", &key]).stdout).unwrap();
     assert!(shown.contains("no-email"), "{shown}");
     assert_eq!(bench.run(&["rejects", "retry"]).status.code(), Some(2), "which ones must be said");
@@ -184,6 +190,49 @@ async fn the_commands_say_what_a_load_will_do_did_and_could_not_do() {
     let (dropped, _) = bench.json(&["--json", "rejects", "drop", "--code", "no-email"]);
     assert_eq!(dropped, json!({"dropped": 1}));
     assert_eq!(bench.json(&["--json", "rejects"]).0, json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_load_of_an_empty_database_says_what_comes_first() {
+    let bench = Bench::new(json!({}), json!({})).await;
+    for command in ["load", "plan"] {
+        let (said, code) = bench.json(&["--json", command, "shop.yaml"]);
+        assert_eq!((code, &said["error"]["code"]), (2, &json!("WH-100")), "{said}");
+        assert!(said["error"]["hint"].as_str().unwrap().contains("wharf extract"), "{said}");
+    }
+    assert_eq!(bench.shop.count("delivery.consumers").await, 0, "the first load is still to come");
+    let registered = "insert into ops.connections (connection, platform, base_url) values ('shop', 'woocommerce', 'x')";
+    bench.shop.client().await.batch_execute(registered).await.unwrap();
+    let (said, code) = bench.json(&["--json", "load", "shop.yaml"]);
+    assert_eq!(code, 2);
+    assert!(said["error"]["hint"].as_str().unwrap().starts_with("`wharf transform`"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn how_a_run_ended_is_noted_by_what_has_to_be_done_next() {
+    use wharf::commands::{Global, parse, with_run};
+    use wharf::error::Exit;
+    use wharf::{Error, Kind};
+    let test = crate::support::database().await;
+    let options = parse(&["wharf".into(), "-q".into(), "status".into()]).unwrap().options;
+    let global = Global::new(&options);
+    for (result, outcome) in [
+        (Ok(Exit::Done), "done"),
+        (Ok(Exit::Rejected), "rejects"),
+        (Ok(Exit::Stopped), "stopped"),
+        (Ok(Exit::Decision), "decision"),
+        (Err(Kind::DoneElsewhere), "waits"),
+        (Err(Kind::LeaseHeld), "stopped"),
+        (Err(Kind::Guard), "decision"),
+        (Err(Kind::Credentials), "failed"),
+    ] {
+        let work = async |_| result.map_err(|kind| Error::new(kind, "so it ended"));
+        let ended = with_run(&global, &test.db, "shop", "run", work).await.map_err(|error| error.kind());
+        assert_eq!(ended, result);
+        let client = test.db.client().await.unwrap();
+        let row = client.query_one("select outcome from ops.runs order by run_id desc limit 1", &[]).await.unwrap();
+        assert_eq!(row.get::<_, String>(0), outcome, "{result:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -205,9 +205,14 @@ async fn a_closed_window_stops_the_load_before_any_call() {
     let now = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC);
     let hour = |ahead: i64| (now.clone() + jiff::SignedDuration::from_hours(ahead)).strftime("%H:00").to_string();
     shop.pipeline.load.window = Some(format!("{}-{} UTC", hour(2), hour(4)).parse().unwrap());
-    let error = shop.try_load().await.unwrap_err();
-    assert_eq!((error.kind(), error.kind().exit()), (Kind::Interrupted, wharf::error::Exit::Stopped));
-    assert!(error.detail().contains("window"), "{error}");
+    let summary = shop.try_load().await.unwrap();
+    assert_eq!(summary.exit(true), wharf::error::Exit::Done, "nothing is wrong");
+    let closed = summary.window_closed.unwrap();
+    assert_eq!((closed.contacts, closed.orders), (7, 7), "what waits is counted");
+    assert!(closed.message.contains("7 contacts and 7 orders wait") && closed.opens_at.unwrap() > now.timestamp());
+    let (outcome, why) =
+        ("(select outcome from ops.runs order by run_id desc limit 1)", "error like 'WH-507: %7 orders%'");
+    assert_eq!(shop.value(&outcome.replace("outcome", &format!("outcome || ' ' || ({why})"))).await, "waits true");
     assert!(shop.target.take_calls().is_empty());
     shop.pipeline.load.window = Some(format!("{}-{} UTC", hour(-1), hour(2)).parse().unwrap());
     shop.load().await;
