@@ -59,6 +59,8 @@ pub enum Kind {
     Plan,
     /// Records differ that the change feed would not have led to.
     Missed,
+    /// Another shop or account than before is behind a name.
+    Tenant,
     /// Files could not be read or written.
     Io,
     /// A defect of Wharf.
@@ -109,6 +111,7 @@ impl Kind {
         Kind::Guard,
         Kind::Plan,
         Kind::Missed,
+        Kind::Tenant,
         Kind::Io,
         Kind::Internal,
     ];
@@ -139,6 +142,7 @@ impl Kind {
             Kind::Guard => "WH-504",
             Kind::Plan => "WH-505",
             Kind::Missed => "WH-506",
+            Kind::Tenant => "WH-507",
             Kind::Io => "WH-601",
             Kind::Internal => "WH-900",
         }
@@ -172,7 +176,7 @@ impl Kind {
             | Kind::LeaseHeld
             | Kind::LeaseLost
             | Kind::Interrupted => Exit::Stopped,
-            Kind::Guard => Exit::Decision,
+            Kind::Guard | Kind::Tenant => Exit::Decision,
             Kind::TooLarge
             | Kind::Protocol
             | Kind::Refused

@@ -9,6 +9,7 @@
 //! - [`store`]: Postgres: pool, migrations, COPY, leases, change feed, ledger;
 //! - `sql/`: what raw data means, what a canonical row is, what a target gets;
 //! - [`target`]: platform writes, one file each;
+//! - [`tenant`]: who is behind a connection's or an account's name;
 //! - [`stage`]: extract, transform, load, archive: what drives all that;
 //! - [`commands`]: one file per verb of the command line, with [`printer`] and [`progress`] for what it says;
 //! - [`sandbox`]: every platform emulated on loopback, written from the platforms' facts;
@@ -30,6 +31,7 @@ pub mod sql;
 pub mod stage;
 pub mod store;
 pub mod target;
+pub mod tenant;
 pub mod tls;
 
 pub use error::{Error, Kind, Result};

@@ -20,6 +20,7 @@ pub mod run;
 pub mod sandbox;
 pub mod schema;
 pub mod status;
+pub mod tenant;
 pub mod transform;
 pub mod verify;
 
@@ -55,7 +56,8 @@ Exit codes:
   2  bad command, pipeline file or credentials
   3  done, but some records were rejected (wharf rejects)
   4  stopped early: target down, window closed, interrupted; run it again, it continues
-  5  a person has to decide: a guard held something back; running it again alone does not help";
+  5  a person has to decide: a guard held something back, another account is behind a name; running it again alone does
+     not help";
 
 /// Moves customers, orders, products and categories from shops to marketing and CRM platforms.
 ///
