@@ -63,6 +63,8 @@ pub enum Kind {
     WindowClosed,
     /// Another process is doing the very work that was asked for.
     DoneElsewhere,
+    /// Another shop or account than before is behind a name.
+    Tenant,
     /// Files could not be read or written.
     Io,
     /// A defect of Wharf.
@@ -134,6 +136,7 @@ impl Kind {
         Kind::Missed,
         Kind::WindowClosed,
         Kind::DoneElsewhere,
+        Kind::Tenant,
         Kind::Io,
         Kind::Internal,
     ];
@@ -166,6 +169,7 @@ impl Kind {
             Kind::Missed => "WH-506",
             Kind::WindowClosed => "WH-507",
             Kind::DoneElsewhere => "WH-508",
+            Kind::Tenant => "WH-509",
             Kind::Io => "WH-601",
             Kind::Internal => "WH-900",
         }
@@ -199,7 +203,7 @@ impl Kind {
             | Kind::LeaseHeld
             | Kind::LeaseLost
             | Kind::Interrupted => Exit::Stopped,
-            Kind::Guard => Exit::Decision,
+            Kind::Guard | Kind::Tenant => Exit::Decision,
             // Nothing is wrong, and nobody has to do anything.
             Kind::WindowClosed | Kind::DoneElsewhere => Exit::Done,
             Kind::TooLarge

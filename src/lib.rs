@@ -9,6 +9,7 @@
 //! - [`store`]: Postgres: pool, migrations, COPY, leases, change feed, ledger;
 //! - `sql/`: what raw data means, what a canonical row is, what a target gets;
 //! - [`target`]: platform writes, one file each;
+//! - [`tenant`]: who is behind a connection's or an account's name;
 //! - [`stage`]: extract, transform, load, archive: what drives all that;
 //! - [`commands`]: one file per verb of the command line, with [`printer`] and [`progress`] for what it says, and
 //!   [`foreign`] for text from outside in it;
@@ -32,6 +33,7 @@ pub mod sql;
 pub mod stage;
 pub mod store;
 pub mod target;
+pub mod tenant;
 pub mod tls;
 
 pub use error::{Error, Kind, Result};

@@ -7,6 +7,7 @@ use crate::error::Exit;
 use crate::printer::Printer;
 use crate::source::Finding;
 use crate::stage::load::fields::{self, Problem};
+use crate::stage::tenant::{self, Role};
 use crate::store::budget::AccountBudget;
 use crate::store::{Database, DatabaseLocation, private};
 use crate::{Error, Result, source, target};
@@ -22,7 +23,8 @@ Examples:
   wharf check shop.yaml --offline    the file only, no call at all
   wharf --json check shop.yaml | jq '.ends[].findings[] | select(.ok | not)'
 
-Exit code 2: the file has mistakes, or one of the ends does not answer as it must.";
+Exit code 2: the file has mistakes, or one of the ends does not answer as it must. Exit code 5: another shop or account
+than before is behind a name.";
 
 /// Test a pipeline file and the credentials of both ends; changes nothing
 ///
@@ -50,6 +52,9 @@ struct End {
     name: String,
     platform: String,
     findings: Vec<Finding>,
+    /// Whether it is another shop or account than before.
+    #[serde(skip)]
+    needs_decision: bool,
 }
 
 /// Checks the file, then the ends.
@@ -64,11 +69,17 @@ pub async fn run(global: &Global, args: Args) -> Result<Exit> {
         for connection in &pipeline.sources {
             let source = source::registry::build(connection)?;
             let (name, platform) = (connection.connection.clone(), connection.platform.clone());
-            checks.push((End { role: "source", name, platform, findings: Vec::new() }, Checked::Source(source)));
+            checks.push((
+                End { role: "source", name, platform, findings: Vec::new(), needs_decision: false },
+                Checked::Source(source),
+            ));
         }
         let target = target::registry::build(&pipeline.target, &pipeline.load)?;
         let (name, platform) = (pipeline.target.account.clone(), pipeline.target.platform.clone());
-        checks.push((End { role: "target", name, platform, findings: Vec::new() }, Checked::Target(target)));
+        checks.push((
+            End { role: "target", name, platform, findings: Vec::new(), needs_decision: false },
+            Checked::Target(target),
+        ));
         printer.note(format_args!("asking {} and {}", count(pipeline.sources.len(), "shop"), pipeline.target.account));
     }
     let asking = async {
@@ -83,7 +94,8 @@ pub async fn run(global: &Global, args: Args) -> Result<Exit> {
                 }
             }
         }
-        let mut ends = join_all(checks.into_iter().map(ask)).await;
+        let asked = checks.into_iter().map(|(end, checked)| ask(db.as_ref(), &pipeline, end, checked));
+        let mut ends = join_all(asked).await;
         let mut not_tried = None;
         if args.offline {
             let has_fields = !pipeline.contacts.fields.is_empty();
@@ -120,7 +132,12 @@ pub async fn run(global: &Global, args: Args) -> Result<Exit> {
             printer.line(format_args!("\n{} to put right before this pipeline can run", count(failed, "thing")));
         }
     }
-    Ok(if failed == 0 { Exit::Done } else { Exit::BadInput })
+    let to_decide = ends.iter().filter(|end| end.needs_decision).count();
+    Ok(match failed {
+        0 => Exit::Done,
+        failed if failed == to_decide => Exit::Decision,
+        _ => Exit::BadInput,
+    })
 }
 
 enum Checked {
@@ -128,15 +145,32 @@ enum Checked {
     Target(std::sync::Arc<dyn target::Target>),
 }
 
-async fn ask((mut end, checked): (End, Checked)) -> End {
-    end.findings = match checked {
-        Checked::Source(source) => source.check().await,
+async fn ask(db: Option<&Database>, pipeline: &Pipeline, mut end: End, checked: Checked) -> End {
+    let (role, tenant) = match &checked {
+        Checked::Source(source) => {
+            end.findings = source.check().await;
+            (Role::Connection, source.tenant().await)
+        }
         Checked::Target(target) => {
-            let findings = target.check().await;
+            end.findings = target.check().await;
+            end.findings.push(Finding::passed("what a first load starts there", target.first_load()));
+            let tenant = target.tenant().await;
             target.rest().await;
-            findings
+            (Role::Account, tenant)
         }
     };
+    let base_url = match role {
+        Role::Account => Some(&pipeline.target.base_url),
+        Role::Connection => {
+            pipeline.sources.iter().find(|source| source.connection == end.name).map(|source| &source.base_url)
+        }
+    };
+    // Who does not answer has said so above.
+    if let (Ok(tenant), Some(base_url)) = (tenant, base_url) {
+        let who = tenant::look(db, role, &end.name, (&end.platform, base_url), tenant).await;
+        end.needs_decision = who.as_ref().is_err_and(|error| error.kind() == Kind::Tenant);
+        end.findings.push(Finding::of(format!("who is behind the {role}'s name"), who));
+    }
     end
 }
 
@@ -159,7 +193,7 @@ async fn try_fields(global: &Global, pipeline: &Pipeline, path: &Path) -> std::r
         list.map(|mistakes| mistakes.list().iter().map(finding).collect()).unwrap_or_default()
     };
     let name = "contacts.fields".to_owned();
-    Ok(Some(End { role: "database", name, platform: "postgres".into(), findings }))
+    Ok(Some(End { role: "database", name, platform: "postgres".into(), findings, needs_decision: false }))
 }
 
 async fn fields_problems(global: &Global, expressions: &BTreeMap<String, String>) -> Result<Vec<Problem>> {
@@ -204,7 +238,13 @@ async fn keeps_commits(db: &Database) -> Result<Option<End>> {
             .to_owned(),
     };
     let name = "server".to_owned();
-    Ok(Some(End { role: "database", name, platform: "postgres".into(), findings: vec![finding] }))
+    Ok(Some(End {
+        role: "database",
+        name,
+        platform: "postgres".into(),
+        findings: vec![finding],
+        needs_decision: false,
+    }))
 }
 
 /// The database that the global options name, if it exists and Wharf has been in it.

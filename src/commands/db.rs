@@ -1,7 +1,9 @@
-//! `wharf db`: the database for analysts and BI tools: start, stop, status, connection string, psql.
+//! `wharf db`: the database for analysts and BI tools: start, stop, status, connection string, psql; and who is behind the
+//! names in it.
 
-use super::Global;
+use super::{Global, tenant};
 use crate::error::Exit;
+use crate::stage::tenant::Role;
 use crate::store::private::{self, PrivateServer, Status};
 use crate::store::{Database, DatabaseLocation, address};
 use crate::{Error, Kind, Result};
@@ -15,6 +17,7 @@ Examples:
   wharf db psql -- -c 'table ops.runs'        one statement
   psql \"$(wharf db url)\"                      the same with a psql of your own
   wharf db start --listen 127.0.0.1:5433      for BI tools that cannot use a Unix socket; wharf db url has the password
+  wharf db account my-crm --is-new            another account stands behind the name now (--has-moved: the same one)
   wharf db stop                               the private server stops when nobody uses it any more
 
 The tables: staging (raw records), canonical (contacts, orders, …), marts (RFM), delivery (what was sent), ops (runs).";
@@ -47,6 +50,10 @@ enum Action {
     Status,
     /// Print the connection string for psql and BI tools, and keep the private server running for them
     Url,
+    /// Who is behind a target account's name, and what to do when it is another account than before
+    Account(tenant::Args),
+    /// Who is behind a connection's name, and what to do when it is another shop than before
+    Connection(tenant::Args),
     /// Open a psql session; what follows `--` goes to psql
     Psql {
         /// Arguments for psql
@@ -62,6 +69,8 @@ enum Action {
 pub async fn run(global: &Global, args: Args) -> Result<Exit> {
     let location = DatabaseLocation::from_options(global.database_url())?;
     match (args.action, &location) {
+        (Action::Account(args), _) => tenant::run(global, Role::Account, args).await,
+        (Action::Connection(args), _) => tenant::run(global, Role::Connection, args).await,
         (Action::Start { listen, no_listen }, DatabaseLocation::Private(home)) => {
             let listen = if no_listen { Some(None) } else { listen.map(Some) };
             start(global, home, listen).await

@@ -8,7 +8,7 @@ use crate::error::Exit;
 use crate::printer::Printer;
 use crate::sandbox::woocommerce::Change;
 use crate::sandbox::{Platform, Sandbox, SandboxOptions, salesmanago, woocommerce};
-use crate::store::{Database, DatabaseLocation, private};
+use crate::store::{Database, DatabaseLocation, address, private};
 use crate::{Error, Kind, Result, sql};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -22,7 +22,8 @@ Examples:
   wharf demo                   20,000 customers, 50,000 orders
   wharf demo --orders 1000000 --customers 300000
 
-Everything it makes is below WHARF_HOME/demo and made anew each time; your own data is not touched.";
+Everything it makes is below WHARF_HOME/demo and made anew each time; your own data is not touched. With DATABASE_URL it
+makes a database of its own on that server, called like yours with _demo behind it.";
 
 /// The share of the shop that changes between the first run and the second.
 const CHANGED: f64 = 0.01;
@@ -47,9 +48,6 @@ pub struct Args {
     /// Another number, another shop; the same number, the same shop
     #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
-    /// Empty the database that --database-url names, if it holds Wharf's schemas already
-    #[arg(long)]
-    replace: bool,
 }
 
 /// One of the three runs.
@@ -69,13 +67,13 @@ struct Round {
 pub async fn run(global: &Global, args: Args) -> Result<Exit> {
     let home = private::home()?.join("demo");
     let archive = home.join("archive");
-    let db = open_empty(global, &home, args.replace).await?;
+    let db = open_empty(global, &home).await?;
     let options = SandboxOptions::default().with(shop(&args)).with(salesmanago::Options::default());
     let sandbox = Sandbox::start(options).await?;
     let shown = show(global, &db, &sandbox, &archive, &args).await;
     sandbox.stop().await;
     if shown.is_ok() {
-        farewell(global, &home);
+        farewell(global, &home, &db);
     }
     db.close().await;
     shown
@@ -91,24 +89,22 @@ fn shop(args: &Args) -> woocommerce::Options {
     }
 }
 
-/// A database without Wharf's schemas: the demo's own, or the one that the user names for it.
-async fn open_empty(global: &Global, home: &Path, replace: bool) -> Result<Database> {
+/// The demo's own database, without any row: its names and its sandbox must never meet those of real shops.
+async fn open_empty(global: &Global, home: &Path) -> Result<Database> {
     let location = match global.database_url() {
-        Some(url) => DatabaseLocation::Url(url),
+        Some(url) => DatabaseLocation::Url(beside(&url).await?),
         None => DatabaseLocation::Private(home.to_owned()),
     };
-    let is_ours = matches!(location, DatabaseLocation::Private(_));
     let db = Database::connect(&location).await?;
-    let used: bool = db.client().await?.query_one("select to_regnamespace('ops') is not null", &[]).await?.get(0);
-    if used && !is_ours && !replace {
+    if matches!(location, DatabaseLocation::Url(_)) && is_used(&db).await? {
+        let shown = db.shown().to_owned();
         db.close().await;
-        return Err(Error::new(Kind::Command, "the database that --database-url names holds Wharf's data already")
-            .hint(
-                "give the demo a database of its own, leave --database-url out, or let it be emptied with --replace",
-            ));
+        return Err(Error::new(Kind::Command, format!("{shown} holds data that no demo has made"))
+            .hint("drop or rename that database, or leave --database-url out"));
     }
     db.client().await?.batch_execute(sql::file("demo/reset.sql")?).await?;
     db.migrate().await?;
+    db.client().await?.batch_execute(sql::file("demo/mark.sql")?).await?;
     let archive = home.join("archive");
     match std::fs::remove_dir_all(&archive) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -116,6 +112,53 @@ async fn open_empty(global: &Global, home: &Path, replace: bool) -> Result<Datab
         }
         _ => Ok(db),
     }
+}
+
+/// The demo's database on the server of the user's, made where it is not there: called like the user's, `_demo` behind it.
+async fn beside(url: &str) -> Result<String> {
+    let users = Database::connect(&DatabaseLocation::Url(url.to_owned())).await?;
+    let made = make_beside(&users).await;
+    users.close().await;
+    address::with_database(url, &made?)
+}
+
+async fn make_beside(users: &Database) -> Result<String> {
+    let client = users.client().await?;
+    // Names have at most 63 bytes.
+    let row = client
+        .query_one(
+            "with demo as (
+                select left(name, case when octet_length(name) > 58 then 14 end) || '_demo' as name
+                from current_database() as own (name)
+             )
+             select
+                name,
+                format('create database %I encoding ''UTF8'' template template0', name),
+                exists (select from pg_database where datname = name)
+             from demo",
+            &[],
+        )
+        .await?;
+    let (name, statement, exists): (String, String, bool) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+    if !exists {
+        client.batch_execute(&statement).await.map_err(|error| {
+            Error::from(error).context(format_args!("the demo's own database {name} cannot be made")).hint(format!(
+                "let somebody who may do it run `{statement}` and make your role its owner, or leave --database-url out"
+            ))
+        })?;
+    }
+    Ok(name)
+}
+
+/// Whether somebody else than a demo has worked in a database.
+async fn is_used(db: &Database) -> Result<bool> {
+    let client = db.client().await?;
+    let is_set_up = "select to_regclass('ops.runs') is not null and to_regclass('ops.settings') is not null";
+    if !client.query_one(is_set_up, &[]).await?.try_get::<_, bool>(0)? {
+        return Ok(false);
+    }
+    let used = "select exists (select from ops.runs) and not exists (select from ops.settings where name = 'demo')";
+    Ok(client.query_one(used, &[]).await?.try_get(0)?)
 }
 
 async fn show(global: &Global, db: &Database, sandbox: &Sandbox, archive: &Path, args: &Args) -> Result<Exit> {
@@ -229,10 +272,11 @@ async fn arrived(printer: &Printer, db: &Database, round: &Round) -> Result<()> 
 }
 
 /// Says how to look further.
-fn farewell(global: &Global, home: &Path) {
+fn farewell(global: &Global, home: &Path, db: &Database) {
     let printer = &global.printer;
     let wharf = match global.database_url() {
-        Some(_) => "wharf".to_owned(),
+        // Without the password, which this line must not show.
+        Some(_) => format!("wharf --database-url '{}'", db.shown()),
         None => format!("WHARF_HOME={} wharf", shell_word(home)),
     };
     printer.line(format_args!(

@@ -67,6 +67,9 @@ pub fn print(printer: &Printer, summary: &Summary) {
     if let Some(baseline) = summary.baseline {
         printer.note(baseline_text(baseline));
     }
+    if let Some(starts) = &summary.first_load_starts {
+        printer.note(format_args!("first load: {starts}"));
+    }
     if let Some(lower) = &summary.lower_rate {
         printer.note(lower);
     }
@@ -74,7 +77,10 @@ pub fn print(printer: &Printer, summary: &Summary) {
     if let Some(closed) = &summary.window_closed {
         printer.line(&closed.message);
     } else if groups.is_empty() {
-        printer.line("nothing to send: the target holds everything just so");
+        printer.line(match summary.first_load {
+            true => "nothing to send, and nothing was sent before: extract and transform first, the first load is yet to come",
+            false => "nothing to send: the target holds everything just so",
+        });
     }
     for (heading, counts) in groups {
         let heading = if heading == "send" { "sent" } else { heading };
@@ -90,9 +96,7 @@ pub fn print(printer: &Printer, summary: &Summary) {
 /// Why everything is compared.
 pub fn baseline_text(baseline: Baseline) -> &'static str {
     match baseline {
-        Baseline::First => {
-            "first load of this pipeline into this account: everything is compared, automations stay still"
-        }
+        Baseline::First => "first load of this pipeline into this account: everything is compared",
         Baseline::Settings => "settings that shape what is sent have changed: everything is compared",
         Baseline::Asked => "everything is compared, as asked for",
         Baseline::Rfm => "fields use RFM scores, which move by themselves: contacts are compared once a day",

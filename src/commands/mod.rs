@@ -20,6 +20,7 @@ pub mod run;
 pub mod sandbox;
 pub mod schema;
 pub mod status;
+pub mod tenant;
 pub mod transform;
 pub mod verify;
 
@@ -59,7 +60,8 @@ Exit codes (docs/cli.md):
   2  bad command, pipeline file or credentials
   3  done, but records were rejected for the first time (with --strict: any are); wharf rejects
   4  stopped early: a platform is down, interrupted; run it again, it continues
-  5  a person has to decide: a guard held something back; running it again does not help";
+  5  a person has to decide: a guard held something back, another account is behind a name;
+     running it again does not help";
 
 /// Moves customers, orders, products and categories from shops to marketing and CRM platforms.
 ///

@@ -107,6 +107,9 @@ fn print(global: &Global, report: &Report) {
     if let Some(baseline) = report.baseline {
         printer.note(load::baseline_text(baseline));
     }
+    if let Some(starts) = &report.first_load_starts {
+        printer.note(format_args!("first load: {starts}"));
+    }
     if report.baseline == Some(Baseline::Settings) {
         let names = match report.changed_settings.as_slice() {
             [] => "this version renders differently, or the last load kept no names".to_owned(),

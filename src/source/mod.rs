@@ -10,6 +10,7 @@ pub mod registry;
 pub mod woocommerce;
 
 use crate::http::RecordStream;
+use crate::tenant::Tenant;
 use crate::{Error, Result};
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
@@ -228,6 +229,10 @@ pub trait Source: Send + Sync {
 
     /// Key and change time of one record, or why it has no key.
     fn identify(&self, stream: &StreamSpec, record: &[u8]) -> std::result::Result<Identity, String>;
+
+    /// Whose credentials these are: one cheap call that changes nothing, or none. What the platform does not tell reliably
+    /// is left out, and address and credentials stand for it.
+    async fn tenant(&self) -> Result<Tenant>;
 
     /// Tests address, credentials and rights with harmless calls.
     async fn check(&self) -> Vec<Finding>;

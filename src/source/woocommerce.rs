@@ -27,6 +27,7 @@ use super::registry::SourcePlatform;
 use super::{Deletions, Finding, Identity, Incremental, Next, Page, PageRequest, ParentSpec, Source, StreamSpec, Walk};
 use crate::config::pipeline::Connection;
 use crate::http::{self, Client, ClientOptions, Failure, OAuth1, Response, Selector, SignatureMethod};
+use crate::tenant::{self, Credential, Tenant};
 use crate::{Error, Kind, Result, clock};
 use async_trait::async_trait;
 use faults::{AUTHENTICATION_ERROR, Asked, NO_ROUTE, code, explained};
@@ -195,6 +196,13 @@ impl WooCommerce {
     }
 }
 
+/// What WordPress says of itself.
+#[derive(Deserialize)]
+struct Site {
+    home: Option<String>,
+    url: Option<String>,
+}
+
 /// How the client proves who asks.
 fn credentials(settings: &Settings, auth: Auth) -> http::Auth {
     let (key, secret) = (settings.consumer_key.clone(), settings.consumer_secret.clone());
@@ -321,6 +329,21 @@ impl Source for WooCommerce {
 
     fn identify(&self, _stream: &StreamSpec, record: &[u8]) -> std::result::Result<Identity, String> {
         identity(record)
+    }
+
+    /// WordPress tells everybody its home address, unless a plug-in hides it.
+    async fn tenant(&self) -> Result<Tenant> {
+        let call = self.client.get("wp-json").auth(http::Auth::None).query("_fields", "home,url");
+        let answer = async { Ok(self.send(call).await?.json::<Site>().await?) }.await;
+        let site = match answer {
+            Err(error) if Error::kind(&error) == Kind::Credentials => None,
+            answer => tenant::where_told(answer)?,
+        };
+        let home = site.and_then(|site| site.home.or(site.url)).filter(|home| !home.trim().is_empty());
+        Ok(Tenant {
+            told: home.map(|home| tenant::address(&home)),
+            credential: Credential::Secret(self.settings.consumer_key.clone()),
+        })
     }
 
     async fn check(&self) -> Vec<Finding> {

@@ -84,6 +84,7 @@ pub async fn verify(
     stop: &CancellationToken,
 ) -> Result<Report> {
     AccountBudget::open(db, pipeline, target.as_ref()).await?.keep(target.as_ref());
+    super::tenant::of_account(db, &pipeline.target, target.as_ref(), false).await?;
     let account = &pipeline.target.account;
     let mut report = Report {
         target: account.clone(),

@@ -235,6 +235,18 @@ pub fn without_password(text: &str) -> Result<(String, Option<String>)> {
     Ok((join(base.as_deref(), &parameters), password))
 }
 
+/// The connection string with another database on the same server.
+///
+/// # Errors
+/// [`Kind::Command`] if the string cannot be read.
+pub fn with_database(text: &str, name: &str) -> Result<String> {
+    let (base, mut parameters) = split(text.trim())?;
+    parameters.retain(|(given, _)| given != "dbname");
+    // Behind the path of a URL, it counts for the driver and for libpq.
+    parameters.push(("dbname".to_owned(), name.to_owned()));
+    Ok(join(base.as_deref(), &parameters))
+}
+
 /// A URL that psql and BI tools take for a server on a Unix socket. The user is a parameter, because strict URL parsers
 /// refuse a user without a host.
 pub(crate) fn socket_url(user: &str, database: &str, folder: &str, port: u16) -> String {
@@ -284,6 +296,20 @@ mod tests {
             ("host='db.example'".to_owned(), Some("s3 cret".to_owned()))
         );
         assert_eq!(taken("postgresql://db.example:5433/shop"), ("postgresql://db.example:5433/shop".to_owned(), None));
+    }
+
+    #[test]
+    fn another_database_on_the_same_server_has_the_same_string_otherwise() {
+        for text in [
+            "postgresql://ann:s%33cret@db.example:6432/shop?sslmode=disable",
+            "postgresql://ann:s3cret@db.example:6432?dbname=shop&sslmode=disable",
+            "host=db.example port=6432 user=ann password='s3cret' dbname=shop sslmode=disable",
+        ] {
+            let address = Address::parse(&with_database(text, "shop_demo").unwrap()).unwrap();
+            assert_eq!(address.config.get_dbname(), Some("shop_demo"), "{text}");
+            assert_eq!(address.config.get_password(), Some(&b"s3cret"[..]));
+            assert_eq!((address.config.get_user(), address.config.get_ports()), (Some("ann"), &[6432][..]));
+        }
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub use self::settings::Settings;
 use self::calls::all;
 use self::each::each;
 use self::recent::Recent;
-use self::settings::EventVersion;
+use self::settings::{EventVersion, OldOrders, UnknownConsent};
 use super::address::base_url;
 use super::registry::TargetPlatform;
 use super::{
@@ -37,6 +37,7 @@ use crate::config::formats::{Rate, Span};
 use crate::config::pipeline::{Account, Load};
 use crate::http::{Auth, Budget, CallClass, Client, ClientOptions, RetryPolicy};
 use crate::source::Finding;
+use crate::tenant::{self, Credential, Tenant};
 use crate::{Error, Kind, Result};
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -253,6 +254,28 @@ impl Target for ESputnik {
         self.find_fields(properties).await
     }
 
+    fn first_load(&self) -> String {
+        let orders = match self.settings.old_orders {
+            OldOrders::PastEvents => {
+                "orders placed before it go as past events and start no workflow (old_orders: past_events; the event type \
+                 orderCreated must be there, with segmentation on)"
+            }
+            OldOrders::LeaveOut => "orders placed before it are not sent (old_orders: leave_out)",
+            OldOrders::AsNew => {
+                "orders placed before it START THE WORKFLOWS that begin with orders, as the pipeline file asks for (old_orders: \
+                 as_new): switch these off for the time"
+            }
+        };
+        let contacts = match self.settings.unknown_consent {
+            UnknownConsent::Skip => "imported contacts start none",
+            UnknownConsent::Subscribe => {
+                "imported contacts start none, those of unknown consent those that begin with subscribeFromApi \
+                 (unknown_consent: subscribe)"
+            }
+        };
+        format!("{orders}; {contacts}")
+    }
+
     fn opt_out_reading(&self) -> Option<OptOutReading> {
         Some(OptOutReading { window: ACTIVITY_WINDOW, back: length(self.settings.read_opt_outs_back) })
     }
@@ -287,6 +310,19 @@ impl Target for ESputnik {
 
     fn calls(&self) -> u64 {
         self.client.calls()
+    }
+
+    /// Names of organisations need not be unique, so whose key it is belongs to it.
+    async fn tenant(&self) -> Result<Tenant> {
+        let info = tenant::where_told(self.read("v1/account/info", &[]).await)?;
+        let told = info.and_then(|info| {
+            let organisation = calls::text(&info, "organisationName")?;
+            Some(match calls::text(&info, "userEmail") {
+                Some(user) => format!("{organisation} of {user}"),
+                None => organisation,
+            })
+        });
+        Ok(Tenant { told, credential: Credential::Secret(self.settings.api_key.clone()) })
     }
 
     async fn check(&self) -> Vec<Finding> {
@@ -324,6 +360,7 @@ impl Target for ESputnik {
             "phones": settings.phones,
             "unknown_consent": settings.unknown_consent,
             "orders_via": settings.orders_via,
+            "old_orders": settings.old_orders,
             "event_version": settings.event_version,
             "event_key": settings.event_key,
             "time_zone": settings.time_zone,

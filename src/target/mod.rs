@@ -14,6 +14,7 @@ use crate::config::formats::Rate;
 use crate::http::Budget;
 use crate::json::Json;
 use crate::source::Finding;
+use crate::tenant::Tenant;
 use crate::{Error, Kind, Result};
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -257,8 +258,8 @@ pub trait Target: Send + Sync {
     /// The operations, in the order in which they are to be done.
     fn operations(&self) -> Vec<Operation>;
 
-    /// Sends one batch of at most [`Operation::batch`] items. `first_load`: this account has never acknowledged anything
-    /// of this pipeline; automations must not be fired.
+    /// Sends one batch of at most [`Operation::batch`] items. `first_load`: this pipeline's first load into the account
+    /// lasts; automations must not be fired, as far as the platform allows ([`Target::first_load`]).
     async fn send(&self, operation: &Operation, items: &[Item], first_load: bool) -> Result<BatchOutcome>;
 
     /// Asks what became of items whose outcome is unknown. One answer per item, in order. Changes nothing.
@@ -280,6 +281,10 @@ pub trait Target: Send + Sync {
         &[]
     }
 
+    /// What a first load starts at the target and what not (automations, workflows, letters), as far as that is known and as
+    /// the settings have it; for people, before they load.
+    fn first_load(&self) -> String;
+
     /// How many addresses one call of [`Target::contacts`] takes; for plans.
     fn contacts_per_call(&self) -> usize;
 
@@ -288,6 +293,10 @@ pub trait Target: Send + Sync {
     fn parallel(&self) -> usize {
         4
     }
+
+    /// Whose credentials these are: one cheap call that changes nothing, or none. What the platform does not tell reliably
+    /// is left out, and address and credentials stand for it.
+    async fn tenant(&self) -> Result<Tenant>;
 
     /// Tests address, credentials and rights with harmless calls.
     async fn check(&self) -> Vec<Finding>;

@@ -22,6 +22,7 @@ use crate::config::pipeline::{Account, Load, PlatformSettings, Span};
 use crate::http::{Auth, Budget, Client, ClientOptions, Failure, Fate, Idempotency};
 use crate::source::Finding;
 use crate::source::registry::Remark;
+use crate::tenant::{Credential, Tenant};
 use crate::{Error, Kind, Result, clock};
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
@@ -461,6 +462,13 @@ impl Target for SalesManago {
         read_back::NOT_SHOWN
     }
 
+    fn first_load(&self) -> String {
+        "contacts go with fireEvents: false and start no automation; purchases, cancellations and returns of the past go as \
+         events, for which SALESmanago names no such switch: pause automations that begin with an event, or leave old orders \
+         out by orders.placed_after"
+            .to_owned()
+    }
+
     fn contacts_per_call(&self) -> usize {
         READ_MAX
     }
@@ -483,6 +491,11 @@ impl Target for SalesManago {
 
     fn calls(&self) -> u64 {
         self.client.calls()
+    }
+
+    /// No call tells more than the client id, which the account keeps whatever its key and secret become.
+    async fn tenant(&self) -> Result<Tenant> {
+        Ok(Tenant::known_by(Credential::Public(format!("client {}", self.settings.client_id))))
     }
 
     async fn check(&self) -> Vec<Finding> {

@@ -36,6 +36,7 @@ const FILLED_IN: [(&str, &str); 5] = [
   job_poll: 10ms
   job_poll_max: 50ms
   job_grace: 1s
+  old_orders: as_new
   order_batch: 20 #",
     ),
     ("  # item_image_url:", "  item_image_url:"),

@@ -49,6 +49,7 @@ mod sql_format;
 mod staging;
 mod target_esputnik;
 mod target_salesmanago;
+mod tenants;
 mod tls;
 mod transform;
 mod transform_idosell;

@@ -7,7 +7,11 @@
 --                the life of an order, where nothing but the status changed and the create is known to have been
 --                accepted; orderUpdated, which creates what is absent, for all else: other changes (before a status
 --                event, with the status of before), and a status that comes for the second time
---   past event   orderCreated in place of an event as long as this pipeline's first load lasts: no workflow starts
+--   past event   orderCreated in place of all that for an old order that eSputnik knows nothing of: no workflow starts
+--
+-- An order is old while this pipeline's first load lasts, and afterwards if it was placed before that load. `old_orders`
+-- says what becomes of it: a past event, nothing at all, or the same as of a new one, which starts workflows. What changes
+-- in an order of which a past event was sent goes as any change does.
 --
 -- `orders_via` chooses between Add orders, events, and both: Add orders first, the event once that was acknowledged
 -- (`has_next`).
@@ -51,15 +55,13 @@ with settings as (
         nullif($1::jsonb #>> '{deliver,item_url}', '') as item_url,
         nullif($1::jsonb #>> '{deliver,item_image_url}', '') as item_image_url,
         ($1::jsonb #>> '{deliver,carts}')::boolean as sends_carts,
-        coalesce(
-            (
-                select consumers.first_load
-                from delivery.consumers
-                where consumers.target = $1::jsonb ->> 'target' and consumers.pipeline = $1::jsonb ->> 'pipeline'
-            ),
-            true
-        ) as is_first_load,
+        coalesce($1::jsonb #>> '{deliver,old_orders}', 'past_events') as old_orders,
+        coalesce(consumer.first_load, true) as is_first_load,
+        consumer.history_until,
         20000 as most_bytes
+    from (values (1)) as one (row)
+    left join delivery.consumers as consumer
+        on consumer.target = $1::jsonb ->> 'target' and consumer.pipeline = $1::jsonb ->> 'pipeline'
 ),
 orders as materialized (
     select
@@ -67,7 +69,8 @@ orders as materialized (
         orders.placed_at < settings.placed_after
         or orders.placed_at >= settings.placed_before
         or (orders.placed_at is null and coalesce(settings.placed_after, settings.placed_before) is not null)
-        as is_left_out
+        as is_left_out,
+        settings.is_first_load or coalesce(orders.placed_at < settings.history_until, false) as is_old
     from pg_temp.deliver_candidates as candidate
     cross join settings
     join canonical.orders on orders.order_id = candidate.key
@@ -462,7 +465,11 @@ compared as materialized (
         -- The create is known to have been accepted: not a past event, nor one whose outcome was left unknown.
         coalesce(by_event.object = 'event' and by_event.state = 'acknowledged', false)
         or coalesce(by_order.state = 'acknowledged', order_step.payload is not null, false) as is_sure,
-        by_event.order_id is null and event_step.key is null and settings.is_first_load as is_past
+        case when coalesce(event_step.object, by_event.object) = 'past event' then
+            coalesce(event_step.payload, by_event.payload)
+        end as past_base,
+        old.is_unknown and settings.old_orders = 'past_events' as is_past,
+        old.is_unknown and settings.old_orders = 'leave_out' as is_left_behind
     from contents
     cross join settings
     left join sent as by_order on by_order.order_id = contents.order_id and by_order.object = 'order'
@@ -471,17 +478,26 @@ compared as materialized (
         on order_step.key = contents.order_id and order_step.object = 'order'
     left join pg_temp.deliver_steps as event_step
         on event_step.key = contents.order_id and event_step.object in ('event', 'past event')
+    cross join lateral (
+        select
+            contents.is_old
+            and by_order.order_id is null
+            and by_event.order_id is null
+            and order_step.key is null
+            and event_step.key is null as is_unknown
+    ) as old
 ),
 stepped as materialized (
     select
         compared.*,
         settings.via_orders
+        and not is_past
         and (
-            order_base is null
-            or order_base ->> 'status' is distinct from status
-            or delivery.order_changed(order_base -> 'order', content)
+            told_base is null
+            or told_base ->> 'status' is distinct from status
+            or delivery.order_changed(told_base -> 'order', content)
         ) as needs_order,
-        settings.via_events
+        (settings.via_events or is_past)
         and (
             event_base is null
             or event_base ->> 'status' is distinct from status
@@ -500,7 +516,9 @@ stepped as materialized (
     from compared
     cross join settings
     cross join lateral (
-        select case status when 'DELIVERED' then 'orderDelivered' when 'CANCELLED' then 'orderCancelled' end as status_event
+        select
+            case status when 'DELIVERED' then 'orderDelivered' when 'CANCELLED' then 'orderCancelled' end as status_event,
+            coalesce(order_base, past_base) as told_base
     ) as told
 ),
 chosen as materialized (
@@ -675,6 +693,7 @@ coded as materialized (
             when status is null then 'hold unmapped-status'
             when status = 'ABANDONED_SHOPPING_CART' and not sends_carts then 'skip cart'
             when is_open then 'hold outcome-unknown'
+            when is_left_behind then 'skip old-order'
             when not needs_order and not needs_event then 'same sent'
             when order_base is null
                 and event_base is null

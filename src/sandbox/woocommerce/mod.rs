@@ -266,7 +266,10 @@ impl WooCommerce {
         match segments.as_slice() {
             [] if is_read => {
                 let namespaces = ["wc/v1", "wc/v2", "wc/v3", "wp/v2"];
-                let body = json!({ "name": "Sandbox", "url": self.site.home, "namespaces": namespaces, "routes": {} });
+                let home = &self.site.home;
+                let body = json!({
+                    "name": "Sandbox", "url": home, "home": home, "namespaces": namespaces, "routes": {},
+                });
                 Ok((StatusCode::OK, Answer::value(&body)))
             }
             ["wc", version @ ("v2" | "v3")] if is_read => {

@@ -27,7 +27,7 @@ const IN_FEED: [&str; 8] = [
 ];
 
 /// All else outside of `staging` and `marts`.
-const STATE: [&str; 14] = [
+const STATE: [&str; 15] = [
     CHANGES,
     "canonical.consent_statements",
     "canonical.contact_moves",
@@ -42,6 +42,7 @@ const STATE: [&str; 14] = [
     "ops.cursors",
     FEED,
     SETTINGS,
+    "ops.tenants",
 ];
 
 /// The change feed: each snapshot holds what came since the one before, so that nothing is written twice and what the
@@ -54,7 +55,7 @@ pub(super) const SETTINGS: &str = "ops.settings";
 pub(super) const FEED: &str = "ops.feed";
 
 /// Small tables without a trace of their changes: their rows are hashed.
-const HASHED: [&str; 9] = [
+const HASHED: [&str; 10] = [
     "canonical.rejects",
     "delivery.consumers",
     "delivery.pending",
@@ -64,6 +65,7 @@ const HASHED: [&str; 9] = [
     "ops.cursors",
     FEED,
     SETTINGS,
+    "ops.tenants",
 ];
 
 /// What only a run that loads adds to or changes; who removes a row without a run is found out by counting.

@@ -23,8 +23,8 @@ use crate::config::pipeline::{Connection, Pipeline};
 use crate::error::Kind;
 use crate::failpoint::{self, Point};
 use crate::source::{Deletions, Source, StreamSpec, Walk};
-use crate::stage::Context;
 use crate::stage::rejects::Rejects;
+use crate::stage::{Context, tenant};
 use crate::store::Lease;
 use crate::store::cursor::Cursor;
 use crate::store::staging::Landing;
@@ -93,11 +93,17 @@ async fn extract(
 ) -> Result<()> {
     let lease = Lease::take(&ctx.db, &ctx.run, &format!("extract:{}", connection.connection)).await?;
     failpoint::reach(Point::ExtractAfterLease)?;
+    tenant::of_connection(&ctx.db, connection, source.as_ref())
+        .await
+        .map_err(|error| error.context(&connection.connection))?;
     source.prepare().await.map_err(|error| error.context(&connection.connection))?;
-    let streams = chosen_streams(source.streams(), options)?;
+    let all = source.streams();
+    let names: Vec<&str> = all.iter().map(|stream| stream.name).collect();
+    let streams = chosen_streams(all, options)?;
     let mut client = ctx.db.dedicated().await?;
     let result = async {
         register::register(&mut client, &lease, pipeline, connection, &source.map_settings()).await?;
+        register::note_streams(&mut client, &lease, &connection.connection, &names).await?;
         let spacing = Spacing::plan(&client, connection, source.as_ref(), &streams, ctx.run.now()).await?;
         let mut first_error: Option<Error> = None;
         for stream in &streams {

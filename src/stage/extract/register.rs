@@ -49,6 +49,18 @@ pub(super) async fn register(
     failpoint::reach(Point::ExtractAfterRegister)
 }
 
+/// Notes which lists the shop has, so that one that was never read whole is seen to be missing.
+///
+/// # Errors
+/// [`Kind::LeaseLost`]; those of the database.
+pub(super) async fn note_streams(client: &mut Client, lease: &Lease, connection: &str, streams: &[&str]) -> Result<()> {
+    let tx = client.transaction().await?;
+    lease.assert(&tx).await?;
+    tx.execute(sql::file("staging/note_streams.sql")?, &[&connection, &streams]).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
 async fn is_same_platform(tx: &Transaction<'_>, connection: &Connection) -> Result<()> {
     let known = "select platform from ops.connections where connection = $1";
     let Some(row) = tx.query_opt(known, &[&connection.connection]).await? else { return Ok(()) };

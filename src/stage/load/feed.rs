@@ -110,11 +110,17 @@ impl Part {
         };
         let after: i64 = row.get(0);
         let before: Option<Value> = row.get(4);
-        let changed_settings = match (baseline, before) {
-            (Some(Baseline::Settings), Some(before)) => settings.changes_since(&before),
+        // A shop that was added has a first backlog of its own; who waits for a change of another shop waits with it.
+        let has_new_shop = before.as_ref().is_some_and(|before| {
+            let known = before["connections"].as_array().map(Vec::as_slice).unwrap_or_default();
+            settings.connections.iter().any(|name| !known.iter().any(|known| known.as_str() == Some(name)))
+        });
+        let first_load = row.get::<_, bool>(3) || has_new_shop;
+        let changed_settings = match (baseline, &before) {
+            (Some(Baseline::Settings), Some(before)) => settings.changes_since(before),
             _ => Vec::new(),
         };
-        Ok(Self { after, through: through.max(after), baseline, first_load: row.get(3), since_full, changed_settings })
+        Ok(Self { after, through: through.max(after), baseline, first_load, since_full, changed_settings })
     }
 
     /// The statements that select what becomes pending: `(key, run_id)` rows of an object.
@@ -172,13 +178,7 @@ impl Part {
         }
         GenericClient::execute(
             &transaction,
-            "insert into delivery.consumers (target, pipeline, run_id, settings_hash, settings, full_at)
-             values ($1, $2, $3, $4, $6, now())
-             on conflict (target, pipeline) do update
-             set run_id = excluded.run_id,
-                 settings_hash = excluded.settings_hash,
-                 settings = excluded.settings,
-                 full_at = case when $5 then now() else consumers.full_at end",
+            sql::file("deliver/feed/note_consumer.sql")?,
             &[
                 &settings.target,
                 &settings.pipeline,
@@ -186,6 +186,8 @@ impl Part {
                 &settings.hash,
                 &self.baseline.is_some(),
                 &settings.named,
+                &self.first_load,
+                &settings.connections,
             ],
         )
         .await?;

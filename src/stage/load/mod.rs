@@ -47,8 +47,8 @@ use self::ledger::{BatchEnd, Ledger};
 use self::pace::Gate;
 use self::settings::Settings;
 use self::tally::Tally;
-use super::Context;
 use super::rejects::Rejects;
+use super::{Context, tenant};
 use crate::config::Pipeline;
 use crate::config::pipeline::LoadGuard;
 use crate::error::Exit;
@@ -145,8 +145,10 @@ pub struct Options {
 pub struct Summary {
     /// Why everything was compared, if it was.
     pub baseline: Option<Baseline>,
-    /// Whether automations at the target were kept still.
+    /// Whether it is a first load, or a part of one.
     pub first_load: bool,
+    /// What a first load starts at the target and what not, if it is one.
+    pub first_load_starts: Option<String>,
     /// Where another pipeline that names the account asks for a lower rate, which holds therefore: who, and which.
     pub lower_rate: Option<String>,
     /// Records that became pending from the change feed.
@@ -215,6 +217,7 @@ pub async fn load_as(
     patience: Patience,
     options: &Options,
 ) -> Result<Summary> {
+    tenant::of_account(&context.db, &pipeline.target, target.as_ref(), true).await?;
     let settings = Settings::learned(pipeline, target.as_ref()).await?;
     refuse_nothing_known(&context.db, &settings).await?;
     let own = format!("load:{}/{}", settings.target, settings.pipeline);
@@ -357,6 +360,8 @@ impl Load<'_> {
             // What is taken over makes a saved plan stale.
             self.gate.check()?;
         }
+        // Where the load before was over and did not come to say so.
+        self.end_first_load().await?;
         // What needs nobody else's leave is done before the account is waited for, or it would lie idle meanwhile. Behind a
         // closed window it tells how much waits.
         let part = self.take_over(options).await?;
@@ -404,11 +409,7 @@ impl Load<'_> {
         if self.has_more.load(Ordering::Relaxed) {
             self.count(|tally| Tally::add(&mut tally.waiting, "answers keep being lost", 1));
         }
-        // A plan may leave some of the first backlog pending.
-        if self.is_first_load() && !self.is_planned {
-            self.end_first_load().await?;
-        }
-        Ok(())
+        self.end_first_load().await
     }
 
     /// Takes the lease of the account. Until then the load holds only its pipeline's own.
@@ -471,6 +472,7 @@ impl Load<'_> {
             let mut summary = lock(&self.summary);
             summary.baseline = part.baseline;
             summary.first_load = part.first_load;
+            summary.first_load_starts = part.first_load.then(|| self.target.first_load());
         }
         self.first_load.store(part.first_load, Ordering::Relaxed);
         if part.baseline.is_some() {
@@ -565,16 +567,17 @@ impl Load<'_> {
         result
     }
 
+    /// Ends the first load if it is over.
     async fn end_first_load(&self) -> Result<()> {
         let mut client = self.context.db.client().await?;
         let transaction = client.transaction().await?;
         self.ledger.lease().assert(&transaction).await?;
-        transaction
-            .execute(
-                "update delivery.consumers set first_load = false where target = $1 and pipeline = $2",
-                &[&self.settings.target, &self.settings.pipeline],
-            )
+        let ended = transaction
+            .execute(sql::file("deliver/end_first_load.sql")?, &[&self.settings.target, &self.settings.pipeline])
             .await?;
+        if ended == 0 {
+            return Ok(());
+        }
         failpoint::reach(Point::LoadBeforeFirstLoadEnd)?;
         transaction.commit().await?;
         failpoint::reach(Point::LoadAfterFirstLoadEnd)

@@ -26,6 +26,7 @@ use super::load::guard::{self, Toll};
 use super::load::settings::Settings;
 use super::load::tally::{Counts, Tally};
 use super::load::{CHECK_CALL, addresses_to_check, analyze_stale, count_unsent, find_operation, refuse_nothing_known};
+use super::tenant;
 use crate::config::Pipeline;
 use crate::config::pipeline::Load as LoadSettings;
 use crate::progress::Progress;
@@ -61,8 +62,10 @@ pub struct Report {
     pub baseline: Option<Baseline>,
     /// Which settings have changed since the last load, if that is why: `tags.always`, `fields.ltv`.
     pub changed_settings: Vec<String>,
-    /// Whether automations at the target would be kept still.
+    /// Whether it would be a first load, or a part of one.
     pub first_load: bool,
+    /// What a first load starts at the target and what not, if it would be one.
+    pub first_load_starts: Option<String>,
     /// Calls of earlier loads whose outcome would be looked up first.
     pub open_calls: u64,
     /// Contacts that would be compared with the ledger.
@@ -129,6 +132,7 @@ pub async fn plan_as(
     options: &Options,
     mut see: impl FnMut(Record) -> Result<()>,
 ) -> Result<Report> {
+    tenant::of_account(db, &pipeline.target, target, false).await?;
     let settings = Settings::learned(pipeline, target).await?;
     refuse_nothing_known(db, &settings).await?;
     let mut client = db.client().await?;
@@ -237,6 +241,7 @@ pub async fn plan_as(
         baseline: part.baseline,
         changed_settings: part.changed_settings.clone(),
         first_load: part.first_load,
+        first_load_starts: part.first_load.then(|| target.first_load()),
         open_calls: u64::try_from(open_calls).unwrap_or(0),
         contacts: contacts + unchanged,
         orders,

@@ -103,6 +103,25 @@ pub async fn run(ctx: &Context, connections: &[String], full: bool) -> Result<Ve
     Ok(reports)
 }
 
+/// Maps what changed in `connection` in one transaction with what `first` does to its staging rows.
+///
+/// # Errors
+/// As [`run`], and those of `first`.
+pub(in crate::stage) async fn run_after(
+    ctx: &Context,
+    connection: &str,
+    first: impl AsyncFnOnce(&Transaction<'_>) -> Result<()>,
+) -> Result<TransformReport> {
+    let lease = Lease::take(&ctx.db, &ctx.run, "transform").await?;
+    let number = FeedNumber::take(ctx, &lease).await?;
+    let result = transform_after(ctx, &lease, number.run_id(), connection, false, first).await;
+    let closed = number.close(ctx, &lease, result.as_ref().err()).await;
+    let report = result.map_err(|error| error.context(format_args!("transform of {connection}")))?;
+    closed?;
+    lease.release().await?;
+    Ok(report)
+}
+
 async fn transform_all(
     ctx: &Context,
     lease: &Lease,
@@ -123,19 +142,29 @@ async fn transform_all(
 }
 
 async fn transform(ctx: &Context, lease: &Lease, run_id: i64, connection: &str, full: bool) -> Result<TransformReport> {
+    transform_after(ctx, lease, run_id, connection, full, async |_| Ok(())).await
+}
+
+/// As [`transform`], in one transaction with what `first` does.
+async fn transform_after(
+    ctx: &Context,
+    lease: &Lease,
+    run_id: i64,
+    connection: &str,
+    full: bool,
+    first: impl AsyncFnOnce(&Transaction<'_>) -> Result<()>,
+) -> Result<TransformReport> {
     let mut client = ctx.db.dedicated().await?;
     let transaction = client.transaction().await?;
     lease.assert(&transaction).await?;
+    first(&transaction).await?;
     // Compiling these statements takes longer than it saves.
     transaction.batch_execute("set local jit = off").await?;
 
     let Some(platform) = open(&transaction, ctx.run.id, run_id, connection, full).await? else {
-        return Ok(TransformReport {
-            connection: connection.to_owned(),
-            mapped: 0,
-            entities: Vec::new(),
-            rejects: Rejects::of_canonical(&transaction, run_id, connection).await?,
-        });
+        let rejects = Rejects::of_canonical(&transaction, run_id, connection).await?;
+        transaction.commit().await?;
+        return Ok(TransformReport { connection: connection.to_owned(), mapped: 0, entities: Vec::new(), rejects });
     };
     feed::note_writing(&transaction, run_id).await?;
     let meter = ctx.progress.meter(format!("transform {connection}"), Some(STEPS.len() as u64 + 1));

@@ -51,6 +51,9 @@ pub struct Settings {
     /// How orders are sent.
     #[serde(default)]
     pub orders_via: OrdersVia,
+    /// What becomes of orders that were placed before the first load.
+    #[serde(default)]
+    pub old_orders: OldOrders,
     /// Which version of the events API is used.
     #[serde(default)]
     pub event_version: EventVersion,
@@ -202,6 +205,19 @@ pub enum OrdersVia {
     Events,
     /// By Add orders first, then by events.
     Both,
+}
+
+/// What becomes of orders that were placed before the first load.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OldOrders {
+    /// They go as past events, which start no workflow.
+    #[default]
+    PastEvents,
+    /// They are not sent.
+    LeaveOut,
+    /// They go as new orders do, which starts the workflows that begin with orders: switch these off for the first load.
+    AsNew,
 }
 
 /// Which version of the events API is used.

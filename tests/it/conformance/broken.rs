@@ -10,6 +10,7 @@ use wharf::config::pipeline::{Account, Connection, Load};
 use wharf::http::Budget;
 use wharf::source::{Finding, Identity, Next, Page, PageRequest, Source, StreamSpec};
 use wharf::target::{BatchOutcome, ContactState, Found, Item, Operation, Outcome, Target};
+use wharf::tenant::Tenant;
 use wharf::{Error, Kind, Result};
 
 /// A connector with one thing wrong: the check of the same number must notice.
@@ -98,6 +99,11 @@ impl Source for Broken<dyn Source> {
         self.inner.identify(stream, record)
     }
 
+    async fn tenant(&self) -> Result<Tenant> {
+        let tenant = self.inner.tenant().await?;
+        Ok(if self.how == 10 { Tenant { told: Some("any".to_owned()), ..tenant } } else { tenant })
+    }
+
     async fn check(&self) -> Vec<Finding> {
         if self.how == 7 {
             self.hammer("/wp-json/wc/v3/orders", 1).await;
@@ -123,6 +129,7 @@ async fn every_check_of_sources_fails_on_a_source_broken_for_it() {
         build_source::<7>,
         build_source::<8>,
         build_source::<9>,
+        build_source::<10>,
     ];
     assert_eq!(builds.len(), source::CHECKS.len());
     for (build, (name, check)) in builds.into_iter().zip(source::CHECKS) {
@@ -181,6 +188,15 @@ impl Target for Broken<dyn Target> {
         self.inner.contacts_per_call()
     }
 
+    async fn tenant(&self) -> Result<Tenant> {
+        let tenant = self.inner.tenant().await?;
+        Ok(if self.how == 11 { Tenant { told: Some("any".to_owned()), ..tenant } } else { tenant })
+    }
+
+    fn first_load(&self) -> String {
+        self.inner.first_load()
+    }
+
     async fn check(&self) -> Vec<Finding> {
         if self.how == 9 {
             let operation = self.inner.operations().into_iter().find(|one| one.name == "upsert contacts").unwrap();
@@ -212,6 +228,7 @@ async fn every_check_of_targets_fails_on_a_target_broken_for_it() {
         build_target::<8>,
         build_target::<9>,
         build_target::<10>,
+        build_target::<11>,
     ];
     assert_eq!(builds.len(), target::CHECKS.len());
     for (build, (name, check)) in builds.into_iter().zip(target::CHECKS) {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use wharf::config::pipeline::Connection;
 use wharf::sandbox::{Fault, FaultKind, Sandbox};
 use wharf::source::{Next, PageRequest, Source, StreamSpec, Walk};
+use wharf::tenant::{self, Seen};
 use wharf::{Error, Kind, Result};
 
 /// A shop platform as the battery needs to know it.
@@ -48,6 +49,7 @@ pub const CHECKS: &[(&str, Check)] = &[
     ("the health check changes nothing", |case| Box::pin(health(case))),
     ("odd answers are errors and no panic", |case| Box::pin(odd_answers(case))),
     ("a walk that is dropped asks no further", |case| Box::pin(cancellation(case))),
+    ("tenants are told apart", |case| Box::pin(tenants(case))),
 ];
 
 /// Runs all checks, some at a time.
@@ -300,4 +302,35 @@ async fn cancellation(case: &SourceCase) -> std::result::Result<(), String> {
     opened.page(&Value::Null).await.map_err(|error| shown(&error))?;
     let now = opened.sandbox.requests().calls(case.platform, "").len();
     ensure(calls == 1 && now == 2, || format!("{calls} calls for one page, {now} for two"))
+}
+
+/// One tenant is the same whenever it is asked and whatever its keys; another one is another.
+async fn tenants(case: &SourceCase) -> std::result::Result<(), String> {
+    let secrets: Vec<String> = case.secrets.iter().map(|(_, value)| (*value).to_owned()).collect();
+    let mut seen = Vec::new();
+    for sandbox in [(case.start)().await, (case.start)().await] {
+        for _ in 0..2 {
+            let connection = connection(case, &sandbox, json!({}));
+            let tenant = (case.build)(&connection).unwrap().tenant().await.map_err(|error| shown(&error))?;
+            seen.push(Seen {
+                platform: case.platform.to_owned(),
+                address: tenant::address(&connection.base_url),
+                credential: tenant.credential.mark("salt", case.platform),
+                told: tenant.told,
+            });
+        }
+        // Nobody is known by what nobody may see.
+        let wrong: Value = case.secrets.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
+        let planted = (case.build)(&connection(case, &sandbox, wrong)).unwrap();
+        match planted.tenant().await {
+            Ok(tenant) => {
+                let mark = tenant.credential.mark("salt", case.platform);
+                without_secrets(&format!("{tenant:?} {mark}"), &secrets)?;
+            }
+            Err(error) => without_secrets(&shown(&error), &secrets)?,
+        }
+    }
+    let [first, again, other, _] = seen.as_slice() else { return Err("not four".to_owned()) };
+    ensure(again.is(first), || format!("{first} and {again} are one"))?;
+    ensure(!other.is(first), || format!("{first} and {other} are two"))
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use wharf::config::pipeline::{Account, Load};
 use wharf::sandbox::{Fault, FaultKind, Sandbox};
 use wharf::target::{BatchOutcome, Item, Operation, Outcome, Target};
+use wharf::tenant::{self, Seen};
 use wharf::{Kind, Result};
 
 /// A target platform as the battery needs to know it.
@@ -55,6 +56,7 @@ pub const CHECKS: &[(&str, Check)] = &[
     ("the rate is kept", |case| Box::pin(rate(case))),
     ("the health check changes nothing", |case| Box::pin(health(case))),
     ("odd answers are no success and no panic", |case| Box::pin(odd_answers(case))),
+    ("tenants are told apart", |case| Box::pin(tenants(case))),
 ];
 
 /// Runs all checks, some at a time.
@@ -313,4 +315,36 @@ async fn odd_answer(
     let is_success = sent.is_ok_and(|sent| sent.outcomes.iter().any(|one| matches!(one, Outcome::Acknowledged(_))));
     let may_succeed = name == case.appending.0 && case.successes.contains(&body);
     ensure(!is_success || may_succeed, || format!("{what} was taken for a success"))
+}
+
+/// One tenant is the same whenever it is asked and whatever its keys; another one is another.
+async fn tenants(case: &TargetCase) -> std::result::Result<(), String> {
+    let secrets: Vec<String> = case.secrets.iter().map(|(_, value)| (*value).to_owned()).collect();
+    let mut seen = Vec::new();
+    for sandbox in [(case.start)().await, (case.start)().await] {
+        for _ in 0..2 {
+            let account = account(case, &sandbox, json!({}));
+            let tenant =
+                (case.build)(&account, &Load::default()).unwrap().tenant().await.map_err(|error| shown(&error))?;
+            seen.push(Seen {
+                platform: case.platform.to_owned(),
+                address: tenant::address(&account.base_url),
+                credential: tenant.credential.mark("salt", case.platform),
+                told: tenant.told,
+            });
+        }
+        // Nobody is known by what nobody may see.
+        let wrong: Value = case.secrets.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
+        let planted = (case.build)(&account(case, &sandbox, wrong), &Load::default()).unwrap();
+        match planted.tenant().await {
+            Ok(tenant) => {
+                let mark = tenant.credential.mark("salt", case.platform);
+                without_secrets(&format!("{tenant:?} {mark}"), &secrets)?;
+            }
+            Err(error) => without_secrets(&shown(&error), &secrets)?,
+        }
+    }
+    let [first, again, other, _] = seen.as_slice() else { return Err("not four".to_owned()) };
+    ensure(again.is(first), || format!("{first} and {again} are one"))?;
+    ensure(!other.is(first), || format!("{first} and {other} are two"))
 }

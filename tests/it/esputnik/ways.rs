@@ -33,6 +33,27 @@ async fn orders_by_add_orders() {
     story(json!({}), &["orders"]).await;
 }
 
+/// The account books what would start a workflow.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_history_starts_no_workflow_and_what_comes_later_does() {
+    use wharf::sandbox::Platform as _;
+    let mut way = Way::open(|_| {}, target(json!({"old_orders": "past_events"}))).await;
+    let mut dice = Dice::new(11);
+    way.world.run_until_done().await.unwrap();
+    way.holds("after the first run").await;
+    way.is_at_rest("after the first run").await;
+    let workflows = |way: &Way| way.world.sandbox.esputnik().unwrap().state()["workflows"].as_u64().unwrap();
+    assert_eq!(workflows(&way), 0);
+    assert!(!arrived(&way.world).is_empty(), "the history is there");
+    for round in 1..=2 {
+        way.world.burst(&mut dice);
+        way.world.run_until_done().await.unwrap();
+        way.holds(&format!("round {round}")).await;
+    }
+    assert!(workflows(&way) > 0);
+    way.is_at_rest("at the end").await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn orders_by_events_of_the_first_version() {
     story(json!({"orders_via": "events", "event_version": "v1"}), &["v1"]).await;

@@ -4,6 +4,7 @@ mod audit;
 mod consent;
 mod events;
 mod fields;
+mod first;
 mod functions;
 mod guard;
 mod long;

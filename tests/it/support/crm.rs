@@ -72,6 +72,8 @@ impl Crm {
                 "currencies": own.currencies, "time_zone": own.zone, "contact_batch": 10, "order_batch": 5,
                 "item_url": "https://shop.example/", "item_image_url": "https://shop.example/logo.png",
                 "job_poll": "10ms", "job_poll_max": "50ms", "job_grace": "1s",
+                // Add orders is at work from the first load on, with all that can happen to it.
+                "old_orders": "as_new",
             }),
         }
     }

@@ -16,6 +16,7 @@ use wharf::source::{
 use wharf::stage::Context;
 use wharf::stage::extract::{self, ExtractReport, Options};
 use wharf::store::{Database, Outcome, Run};
+use wharf::tenant::{Credential, Tenant};
 use wharf::{Error, Kind, Result};
 
 /// One record at the shop.
@@ -264,6 +265,10 @@ impl Source for FakeSource {
         let head: Head = serde_json::from_slice(record).map_err(|error| error.to_string())?;
         let id = head.id.ok_or("the record has no id")?;
         Ok(Identity { key: id.to_string(), updated_at: head.updated, parent: None })
+    }
+
+    async fn tenant(&self) -> Result<Tenant> {
+        Ok(Tenant::known_by(Credential::Public("the fake shop".into())))
     }
 
     async fn check(&self) -> Vec<Finding> {

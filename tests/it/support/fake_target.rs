@@ -10,6 +10,7 @@ use uuid::Uuid;
 use wharf::http::Budget;
 use wharf::source::Finding;
 use wharf::target::{BatchOutcome, ContactState, Found, Item, Operation, Outcome, Target};
+use wharf::tenant::{Credential, Tenant};
 use wharf::{Error, Kind, Result};
 
 /// What becomes of one call that writes. Without a script every call is done and answered.
@@ -249,6 +250,14 @@ impl Target for FakeTarget {
     }
 
     fn keep_to(&self, _: Arc<dyn Budget>) {}
+
+    fn first_load(&self) -> String {
+        "automations stay still".to_owned()
+    }
+
+    async fn tenant(&self) -> Result<Tenant> {
+        Ok(Tenant::known_by(Credential::Public("the fake account".into())))
+    }
 
     async fn check(&self) -> Vec<Finding> {
         Vec::new()
