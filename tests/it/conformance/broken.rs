@@ -2,13 +2,14 @@
 
 use super::{salesmanago, source, target, woocommerce};
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::StreamExt;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use wharf::config::pipeline::{Account, Connection, Load};
 use wharf::http::Budget;
-use wharf::source::{Finding, Identity, Next, Page, PageRequest, Source, StreamSpec};
+use wharf::source::{Absence, Finding, Identity, Next, Page, PageRequest, Source, StreamSpec};
 use wharf::target::{BatchOutcome, ContactState, Found, Item, Operation, Outcome, Target};
 use wharf::{Error, Kind, Result};
 
@@ -90,6 +91,18 @@ impl Source for Broken<dyn Source> {
         Ok(Page { records, ..page })
     }
 
+    fn absence(&self, stream: &StreamSpec) -> Absence {
+        self.inner.absence(stream)
+    }
+
+    async fn by_key(&self, stream: &StreamSpec, parent: Option<&str>, keys: &[String]) -> Result<Vec<Bytes>> {
+        let mut records = self.inner.by_key(stream, parent, keys).await?;
+        if self.how == 10 {
+            records.pop();
+        }
+        Ok(records)
+    }
+
     fn next(&self, request: &PageRequest<'_>, meta: &Value, records: usize) -> Result<Next> {
         self.inner.next(request, meta, records)
     }
@@ -123,6 +136,7 @@ async fn every_check_of_sources_fails_on_a_source_broken_for_it() {
         build_source::<7>,
         build_source::<8>,
         build_source::<9>,
+        build_source::<10>,
     ];
     assert_eq!(builds.len(), source::CHECKS.len());
     for (build, (name, check)) in builds.into_iter().zip(source::CHECKS) {
