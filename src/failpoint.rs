@@ -61,6 +61,8 @@ named! {
         ExtractBeforeStoreCommit = "extract/before-store-commit",
         /// Records and position are committed.
         ExtractAfterStore = "extract/after-store",
+        /// Some of what a walk leaves doubtful has been asked for by key, and that is committed; nothing is proven yet.
+        ExtractAfterAsked = "extract/after-asked",
         /// What a walk proves (deletions, watermark) is written, not committed.
         ExtractBeforeWalkEndCommit = "extract/before-walk-end-commit",
         /// What a walk proves is committed.

@@ -7,10 +7,13 @@ use crate::error::Exit;
 use crate::printer::Printer;
 use crate::source;
 use crate::stage::Context;
-use crate::stage::extract::{self, Counts, ExtractReport, Options};
+use crate::stage::extract::{self, Counts, ExtractReport, Options, StreamReport};
 use crate::stage::rejects::Rejects;
 use crate::{Error, Kind, Result};
 use serde_json::json;
+
+/// So many keys that could not be fetched are named.
+const NAMED: usize = 10;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -27,8 +30,8 @@ Exit code 3: done, but records that were not rejected before could not be stored
 /// Read what changed at the shops and land it in staging
 ///
 /// Only what is new or changed is written. The first time everything is read; later what the shop marks as modified, once
-/// a day the recent records again, now and then the list of all keys to find deletions, and whole lists where the shop
-/// cannot filter.
+/// a day the recent records again, now and then the list of all keys, to find deletions and what never landed, and whole
+/// lists where the shop cannot filter.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
@@ -128,21 +131,56 @@ fn tell(printer: &Printer, pipeline: &Pipeline, reports: &[ExtractReport], error
     for line in table(reports) {
         printer.line(line);
     }
+    remark(printer, reports);
+    Ok(())
+}
+
+/// What the table does not say: what was fetched by key, what could not be, what is in doubt.
+pub(super) fn remark(printer: &Printer, reports: &[ExtractReport]) {
+    let mut total = Counts::default();
+    reports.iter().for_each(|report| total += report.total());
     if total.incomplete > 0 {
         printer.warning(format_args!(
-            "{} records that the shops count were not given: nothing is taken for deleted in their lists, and changes are \
-             asked for again by the next run",
+            "{} records that the shops count were not given: nothing is taken for deleted in their lists unless the shop \
+             does not give it by key either, and changes are asked for again by the next run",
             total.incomplete
         ));
     }
-    if total.not_landed > 0 {
+    if total.fetched > 0 {
         printer.note(format_args!(
-            "{} keys on the shops' lists have not landed: new in the meantime, or never marked as modified; \
-             `wharf extract --full` reads them",
-            total.not_landed
+            "{} records on the shops' lists had not landed, for lack of a newer time of change: fetched by key",
+            total.fetched
         ));
     }
-    Ok(())
+    if total.kept > 0 {
+        printer.note(format_args!(
+            "{} records were missing from a list that was being changed; the shops still give them by key, and they stay",
+            total.kept
+        ));
+    }
+    if total.in_doubt > 0 {
+        printer.note(format_args!(
+            "{} records are missing from lists whose records cannot be asked for by key: deleted if the next whole walk \
+             misses them as well",
+            total.in_doubt
+        ));
+    }
+    if total.not_landed > 0 {
+        let named = reports.iter().flat_map(|report| {
+            let keys = |stream: &StreamReport| {
+                let name = format!("{}/{}", report.connection, stream.stream);
+                stream.not_landed.iter().map(|key| format!("{name} {key}")).collect::<Vec<_>>()
+            };
+            report.streams.iter().flat_map(keys)
+        });
+        let named: Vec<String> = named.take(NAMED).collect();
+        printer.warning(format_args!(
+            "{} records are on the shops' lists, have not landed and are not given by key: {}; gone in the meantime, or \
+             hidden by a plug-in. The next comparison of keys asks for them again",
+            total.not_landed,
+            named.join(", ")
+        ));
+    }
 }
 
 /// One line per stream, in columns.
@@ -181,7 +219,6 @@ pub(super) fn table(reports: &[ExtractReport]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stage::extract::StreamReport;
     use std::time::Duration;
 
     #[test]
@@ -190,6 +227,7 @@ mod tests {
             stream,
             walks: walks.to_vec(),
             counts: Counts { read, ..Counts::default() },
+            not_landed: Vec::new(),
             took: Duration::ZERO,
             error,
         };

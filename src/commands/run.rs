@@ -125,6 +125,7 @@ pub(super) async fn all_stages(context: &Context, pipeline: &Pipeline, options: 
 /// Says what a run did.
 pub(super) fn say(printer: &Printer, report: &RunReport) {
     extract::table(&report.extract).iter().for_each(|line| printer.line(line));
+    extract::remark(printer, &report.extract);
     printer.line("");
     transform::say(printer, &report.transform);
     printer.line("");

@@ -36,7 +36,7 @@ Faults, at the call one names (curl $WOO_URL/_sandbox/faults -d '…'):
   {\"path\": \"/wp-json/wc/v3/orders\", \"kind\": \"cut\", \"query\": \"page=3\"}
   {\"path\": \"/api/contact/batchupsertv2\", \"kind\": \"lost\"}
   kinds: throttle, error, maintenance, status, slow, cut, drop, lost, html,
-         duplicate_page, empty_page, truncated_json, notices
+         duplicate_page, empty_page, missing_row, truncated_json, notices
   where: platform, path (* stands for anything), method, query
   when:  after, every, times (0: for ever)";
 

@@ -77,7 +77,7 @@ pub struct Connection {
     /// Recent records are read again every day this many days back, because shops do not mark every change.
     #[serde(default = "default_reread_days")]
     pub reread_days: u32,
-    /// How often the keys of all records are compared to find deletions, for example `7d`.
+    /// How often the keys of all records are compared, for deletions and for what never landed: `7d`, say.
     #[serde(default = "default_compare_keys_every")]
     pub compare_keys_every: Span,
     /// How often lists that the platform cannot filter are walked whole; `0s` is every run. Left out: once a day where the

@@ -12,7 +12,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use serde_json::value::RawValue;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -42,6 +43,8 @@ pub enum FaultKind {
     DuplicatePage,
     /// The right headers with an empty list, or with `body`.
     EmptyPage,
+    /// The right headers and a page that lacks its first row, as where rows moved while pages were read.
+    MissingRow,
     /// A whole answer with 200 whose JSON ends in the middle.
     TruncatedJson,
     /// The right answer with a byte order mark and PHP notices in front.
@@ -387,6 +390,13 @@ async fn strike(gate: &Gate, fault: &Fault, line: &Line, request: Request, next:
             }
             Err(response) => response,
         },
+        FaultKind::MissingRow => match split(next.run(request).await).await {
+            Ok((status, mut headers, body)) => {
+                headers.remove(header::CONTENT_LENGTH);
+                (status, headers, without_first_row(&body).map_or(body, Bytes::from)).into_response()
+            }
+            Err(response) => response,
+        },
         FaultKind::TruncatedJson => match split(next.run(request).await).await {
             Ok((status, mut headers, body)) => {
                 headers.remove(header::CONTENT_LENGTH);
@@ -424,6 +434,24 @@ async fn split(response: Response) -> Result<(StatusCode, HeaderMap, Bytes), Res
         Ok(bytes) => Ok((parts.status, parts.headers, bytes)),
         Err(_) => Err(StatusCode::INTERNAL_SERVER_ERROR.into_response()),
     }
+}
+
+/// A page without its first row, whose other rows are as they were: a bare list, or an object with one.
+fn without_first_row(body: &[u8]) -> Option<String> {
+    fn shortened(list: &RawValue) -> Option<Box<RawValue>> {
+        let rows: Vec<&RawValue> = serde_json::from_str(list.get()).ok()?;
+        let rest: Vec<&str> = rows.iter().skip(1).map(|row| row.get()).collect();
+        let is_rows = rows.first().is_some_and(|row| row.get().starts_with('{'));
+        is_rows.then(|| RawValue::from_string(format!("[{}]", rest.join(","))).ok()).flatten()
+    }
+    let page: &RawValue = serde_json::from_slice(body).ok()?;
+    if let Some(list) = shortened(page) {
+        return Some(list.get().to_owned());
+    }
+    let mut members: BTreeMap<String, Box<RawValue>> = serde_json::from_str(page.get()).ok()?;
+    let (name, list) = members.iter().find_map(|(name, value)| Some((name.clone(), shortened(value)?)))?;
+    members.insert(name, list);
+    serde_json::to_string(&members).ok()
 }
 
 fn cut(status: StatusCode, mut headers: HeaderMap, body: Bytes) -> Response {
@@ -494,6 +522,15 @@ mod tests {
         assert!(matches("*/orders/*/refunds", "/wp-json/wc/v3/orders/7/refunds"));
         assert!(!matches("*/orders/*/refunds", "/wp-json/wc/v3/orders/7/notes"));
         assert!(matches("*", ""));
+    }
+
+    #[test]
+    fn a_page_loses_its_first_row_and_nothing_else() {
+        let page = |body: &str| without_first_row(body.as_bytes());
+        assert_eq!(page(r#"[{"b":1,"a":2},{"z": 1}]"#).unwrap(), r#"[{"z": 1}]"#);
+        assert_eq!(page(r#"{"rows":[{"id":1}],"all":1}"#).unwrap(), r#"{"all":1,"rows":[]}"#);
+        assert_eq!(page("[]"), None);
+        assert_eq!(page(r#"{"errors":[1]}"#), None);
     }
 
     #[test]

@@ -26,13 +26,17 @@ mod place;
 mod settings;
 
 use super::registry::SourcePlatform;
-use super::{Deletions, Finding, Identity, Incremental, Next, Page, PageRequest, Position, Source, StreamSpec, Walk};
+use super::{
+    Absence, Compared, Deletions, Finding, Identity, Incremental, Next, Page, PageRequest, Position, Source,
+    StreamSpec, Walk,
+};
 use crate::config::pipeline::{Connection, Rate};
 use crate::failpoint::{self, Bug};
 use crate::http::{self, Call, Client, ClientOptions, Failure, Response, RetryPolicy};
 use crate::tenant::{Credential, Tenant};
 use crate::{Error, Kind, Result, clock};
 use async_trait::async_trait;
+use bytes::Bytes;
 use courtesy::Courtesy;
 use envelope::Envelope;
 use faults::Meaning;
@@ -48,7 +52,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 pub use settings::Settings;
 use settings::{ShopId, inspect, shop_address};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -324,7 +328,7 @@ impl IdoSell {
             }
             Err(failure) => return Err(self.explained(failure).into()),
         };
-        let read = |record: &bytes::Bytes| serde_json::from_slice::<Status>(record).ok();
+        let read = |record: &Bytes| serde_json::from_slice::<Status>(record).ok();
         let named = envelope.records.iter().filter_map(read);
         Ok(named
             .map(|status| (status.id.to_string(), json!({"parent": status.parent_id, "name": status.panel_name})))
@@ -383,6 +387,7 @@ impl Source for IdoSell {
             incremental,
             reread: false,
             deletions,
+            compared: Compared::WHOLE,
         };
         let full = |name, doc| plain(name, name, doc, Incremental::FullWalk, Deletions::FullWalk);
         let mut streams = vec![
@@ -464,6 +469,37 @@ impl Source for IdoSell {
         let before = Some(place.stands_behind(per_page));
         let meta = stored(&Meta { place, said })?;
         Ok(Page { records: stream::iter(envelope.records.into_iter().map(Ok)).boxed(), meta, total, before })
+    }
+
+    fn absence(&self, stream: &StreamSpec) -> Absence {
+        match stream.name {
+            // The most that a page may hold are the most numbers, too.
+            "customers" | "products" => Absence::AskedByKey(self.full_page() as usize),
+            name if name.starts_with("offer") => Absence::OneDocument,
+            _ => Absence::SecondWalk,
+        }
+    }
+
+    async fn by_key(&self, stream: &StreamSpec, _parent: Option<&str>, keys: &[String]) -> Result<Vec<Bytes>> {
+        let mut left = keys.to_vec();
+        let mut records = Vec::new();
+        for question in passes::by_key(stream.name) {
+            let place = Place::begin(0, None, self.until(), 0);
+            let pass = Pass { ask: question(left.clone()), from: None };
+            let answer = self.ask(&pass, &place, left.len() as u64).await?;
+            let given: HashSet<String> =
+                answer.records.iter().filter_map(|record| Some(self.identify(stream, record).ok()?.key)).collect();
+            left.retain(|key| !given.contains(key));
+            records.extend(answer.records);
+            if left.is_empty() {
+                break;
+            }
+        }
+        Ok(records)
+    }
+
+    fn is_no_record(&self, stream: &StreamSpec, record: &[u8]) -> bool {
+        stream.name == "products" && identity::is_template(record)
     }
 
     fn follows(&self, position: &Position) -> bool {

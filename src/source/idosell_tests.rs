@@ -466,7 +466,7 @@ async fn the_samples_are_read() {
         ("menu.json", "result", "categories"),
         ("returns.json", "returns", "returns"),
     ] {
-        let body = bytes::Bytes::from(std::fs::read(folder.join(file)).unwrap());
+        let body = Bytes::from(std::fs::read(folder.join(file)).unwrap());
         let whole: Value = serde_json::from_slice(&body).unwrap();
         let name_of_list =
             whole.as_object().unwrap().keys().find(|key| key.eq_ignore_ascii_case(list)).unwrap().clone();

@@ -11,8 +11,9 @@ pub mod woocommerce;
 
 use crate::http::RecordStream;
 use crate::tenant::Tenant;
-use crate::{Error, Result};
+use crate::{Error, Kind, Result};
 use async_trait::async_trait;
+use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
@@ -34,6 +35,23 @@ pub struct StreamSpec {
     pub reread: bool,
     /// How deletions are found.
     pub deletions: Deletions,
+    /// What of a record counts as change.
+    pub compared: Compared,
+}
+
+/// What of a record counts as change. One that differs in nothing else is as it was: nothing is written, no list of its
+/// children is read again, no snapshot is made. When it has changed, it is stored as received, all of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Compared {
+    /// Members that are not looked at: the platform draws them anew for each answer, or counts in them what no map reads.
+    pub without: &'static [&'static str],
+    /// Members that are lists whose order means nothing: they are compared as sets.
+    pub as_sets: &'static [&'static str],
+}
+
+impl Compared {
+    /// Every byte counts.
+    pub const WHOLE: Compared = Compared { without: &[], as_sets: &[] };
 }
 
 /// A list that exists once per record of another stream, such as the variations of a product.
@@ -78,8 +96,21 @@ pub enum Deletions {
     /// What a complete full walk has not seen is gone; of a list with a parent, what a walk through the parent's list has
     /// not seen, and what hangs on a parent that is gone.
     FullWalk,
-    /// A walk over the keys alone, made from time to time, is compared with staging.
+    /// A walk over the keys alone, made from time to time, is compared with staging. The platform must give records by
+    /// key ([`Absence::AskedByKey`]): what is on its list and has not landed is fetched so.
     CompareKeys,
+}
+
+/// What shows that a record is gone which a complete walk has not seen. Absence from a list proves nothing by itself: while
+/// pages are read one after the other, rows move between them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Absence {
+    /// The platform gives records by key, so many in one call; what it does not give is gone.
+    AskedByKey(usize),
+    /// The platform cannot be asked: the next complete walk must miss the record as well.
+    SecondWalk,
+    /// The list is one document, which cannot change while it is read: what it does not hold is gone.
+    OneDocument,
 }
 
 /// One pass through a stream.
@@ -222,6 +253,28 @@ pub trait Source: Send + Sync {
     /// again. False where a list begins anew, or where the source has gone back on purpose.
     fn follows(&self, _position: &Position) -> bool {
         true
+    }
+
+    /// What shows that a record of a stream is gone.
+    fn absence(&self, _stream: &StreamSpec) -> Absence {
+        Absence::SecondWalk
+    }
+
+    /// The records with these keys, at most as many as [`Absence::AskedByKey`] says, as the stream's list would give them,
+    /// in any order. One that is left out does not belong to the stream (any more). `parent`: the parent's key, where the
+    /// stream has a parent.
+    ///
+    /// # Errors
+    /// As [`Source::page`]; a platform that gives what it was not asked for does not look at the keys, and is an error to
+    /// the caller.
+    async fn by_key(&self, stream: &StreamSpec, _parent: Option<&str>, _keys: &[String]) -> Result<Vec<Bytes>> {
+        Err(Error::new(Kind::Internal, format!("{} cannot be asked for by key", stream.name)))
+    }
+
+    /// Whether a record without a key is none that anybody misses, such as a template that a list holds besides its
+    /// records. It is counted and left out.
+    fn is_no_record(&self, _stream: &StreamSpec, _record: &[u8]) -> bool {
+        false
     }
 
     /// Where to go after a page that was read to its end and held `records` records.

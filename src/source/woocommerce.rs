@@ -24,13 +24,18 @@ mod settings;
 pub use settings::{Auth, Channel, ConsentMetaKey, Settings};
 
 use super::registry::SourcePlatform;
-use super::{Deletions, Finding, Identity, Incremental, Next, Page, PageRequest, ParentSpec, Source, StreamSpec, Walk};
+use super::{
+    Absence, Compared, Deletions, Finding, Identity, Incremental, Next, Page, PageRequest, ParentSpec, Source,
+    StreamSpec, Walk,
+};
 use crate::config::pipeline::Connection;
 use crate::http::{self, Client, ClientOptions, Failure, OAuth1, Response, Selector, SignatureMethod};
 use crate::tenant::{self, Credential, Tenant};
 use crate::{Error, Kind, Result, clock};
 use async_trait::async_trait;
+use bytes::Bytes;
 use faults::{AUTHENTICATION_ERROR, Asked, NO_ROUTE, code, explained};
+use futures::TryStreamExt;
 use identity::identity;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -38,6 +43,7 @@ use place::{Meta, Place};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use settings::inspect;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use url::Url;
@@ -66,6 +72,10 @@ const WP: &str = "wp-json/wp/v2";
 
 /// Rows commit late and clocks differ: changes are asked for this much before the newest one seen.
 const OVERLAP: SignedDuration = SignedDuration::from_mins(5);
+/// The shop draws `related_ids` anew for each answer and gives flat lists in any order; it counts `total_sales` up with each
+/// sale, without marking the product as modified, and no map reads it.
+const PRODUCTS_COMPARED: Compared =
+    Compared { without: &["related_ids", "total_sales"], as_sets: &["brands", "categories", "tags"] };
 /// What a server that fails on full pages is asked for (sheet, section 3).
 const SMALL_PAGE: u64 = 25;
 /// How a server fails on too many rows.
@@ -203,6 +213,39 @@ struct Site {
     url: Option<String>,
 }
 
+impl WooCommerce {
+    /// The rows of a list with these keys, in one call.
+    async fn included(&self, request: &PageRequest<'_>, trash: bool, keys: &[String]) -> Result<Vec<Bytes>, Failure> {
+        let (path, selection) = self.list(request, &Place { trash, ..Place::default() })?;
+        let mut call = self.call(&path);
+        for (name, value) in selection {
+            call = call.query(name, value);
+        }
+        let call = call.query("include", keys.join(",")).query("per_page", keys.len());
+        let call = if keys.len() as u64 > SMALL_PAGE { call.attempts_after(TOO_MUCH, 2) } else { call };
+        let answer = self.send(call).await?;
+        Ok(answer.records(Selector::array()).try_collect().await?)
+    }
+
+    /// As [`WooCommerce::included`]; from a server that fails on so many, few at a time.
+    async fn included_gently(&self, request: &PageRequest<'_>, trash: bool, keys: &[String]) -> Result<Vec<Bytes>> {
+        let failure = match self.included(request, trash, keys).await {
+            Ok(rows) => return Ok(rows),
+            Err(failure) => failure,
+        };
+        let few = usize::try_from(SMALL_PAGE).unwrap_or(1);
+        if keys.len() <= few || !failure.status().is_some_and(|status| TOO_MUCH.contains(&status)) {
+            return Err(failure.into());
+        }
+        tracing::warn!("{failure}; the same rows are asked for {SMALL_PAGE} at a time");
+        let mut rows = Vec::new();
+        for some in keys.chunks(few) {
+            rows.extend(self.included(request, trash, some).await?);
+        }
+        Ok(rows)
+    }
+}
+
 /// How the client proves who asks.
 fn credentials(settings: &Settings, auth: Auth) -> http::Auth {
     let (key, secret) = (settings.consumer_key.clone(), settings.consumer_secret.clone());
@@ -257,6 +300,7 @@ impl Source for WooCommerce {
             incremental,
             reread: false,
             deletions,
+            compared: Compared::WHOLE,
         };
         // The shop filters neither, and only sorts users by registration.
         let full = |name, doc| plain(name, name, doc, Incremental::FullWalk, Deletions::FullWalk);
@@ -267,7 +311,10 @@ impl Source for WooCommerce {
         };
         let mut streams = vec![
             full("categories", "product categories"),
-            plain("products", "products", "products of every status but trash", modified, Deletions::CompareKeys),
+            StreamSpec {
+                compared: PRODUCTS_COMPARED,
+                ..plain("products", "products", "products of every status but trash", modified, Deletions::CompareKeys)
+            },
             below(
                 "variations",
                 "variations",
@@ -311,6 +358,26 @@ impl Source for WooCommerce {
             }
             Err(failure) => Err(failure.into()),
         }
+    }
+
+    fn absence(&self, _stream: &StreamSpec) -> Absence {
+        // The most that a page may hold are the most keys, too.
+        Absence::AskedByKey(self.full_page() as usize)
+    }
+
+    async fn by_key(&self, stream: &StreamSpec, parent: Option<&str>, keys: &[String]) -> Result<Vec<Bytes>> {
+        let (walk, position, bookmark) = (&Walk::Everything, &Value::Null, &Value::Null);
+        let request = PageRequest { stream, walk, parent, position, bookmark };
+        let mut rows = self.included_gently(&request, false, keys).await?;
+        if stream.name == "orders" {
+            // `any` leaves out the trash, also beside `trash`.
+            let given: HashSet<String> = rows.iter().filter_map(|row| Some(identity(row).ok()?.key)).collect();
+            let others: Vec<String> = keys.iter().filter(|key| !given.contains(*key)).cloned().collect();
+            if !others.is_empty() {
+                rows.extend(self.included_gently(&request, true, &others).await?);
+            }
+        }
+        Ok(rows)
     }
 
     fn next(&self, request: &PageRequest<'_>, meta: &Value, records: usize) -> Result<Next> {

@@ -6,7 +6,8 @@
 //! - [`private`]: a PostgreSQL of Wharf's own, started and stopped as needed;
 //! - [`migrate`]: brings the schemas up to this program, and refuses newer ones;
 //! - [`run`]: what a command did, as rows that analysts can read;
-//! - [`staging`], [`storable`], [`cursor`] and [`walk_keys`]: what was read of shops, how far, and what is gone there;
+//! - [`staging`], [`storable`], [`cursor`], [`walk_keys`] and [`doubts`]: what was read of shops, how far, and what is gone
+//!   there;
 //! - [`copy`]: rows on their way into a table;
 //! - [`statistics`]: what the planner has to know of tables that grow;
 //! - [`feed`]: the change feed as readers take it, and how far each has read;
@@ -18,6 +19,7 @@ pub mod budget;
 pub mod copy;
 pub mod cursor;
 pub mod database;
+pub mod doubts;
 pub mod feed;
 pub mod lease;
 pub mod migrate;

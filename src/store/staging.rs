@@ -71,12 +71,12 @@ pub struct Record {
     pub parent: Option<Arc<str>>,
     /// The bytes as received.
     pub raw: Bytes,
-    /// Hash of the bytes.
+    /// Hash of what counts as change in them; equal hashes mean that the record is as it was.
     pub hash: Uuid,
 }
 
 impl Record {
-    /// A record with the hash of its bytes.
+    /// A record of which every byte counts.
     pub fn new(key: String, updated_at: Option<Timestamp>, parent: Option<Arc<str>>, raw: Bytes) -> Self {
         let hash = payload_hash(&raw);
         Self { key, updated_at, parent, raw, hash }
@@ -123,6 +123,8 @@ pub struct Batch {
     pub records: Vec<Record>,
     /// Records without one, or that are no JSON.
     pub rejects: Vec<Reject>,
+    /// How many more were received that are no records and leave no trace.
+    pub no_records: u64,
     bytes: usize,
 }
 
@@ -137,6 +139,11 @@ impl Batch {
     pub fn push_reject(&mut self, reject: Reject) {
         self.bytes += reject.raw.len();
         self.rejects.push(reject);
+    }
+
+    /// Counts what is no record.
+    pub fn push_no_record(&mut self) {
+        self.no_records += 1;
     }
 
     /// How many records it holds.

@@ -1,4 +1,5 @@
-//! Finding deletions: the keys that a walk has seen (`ops.walk_keys`), compared with what staging holds.
+//! Finding deletions: the keys that a walk has seen (`ops.walk_keys`). What staging holds beyond them is in doubt, see
+//! [`doubts`](super::doubts).
 //!
 //! The table is unlogged, so a crash of the server empties it. The walk therefore keeps the number of keys it has noted,
 //! and a walk whose number differs begins again: comparing with half of the keys would delete the other half.
@@ -15,15 +16,6 @@ pub struct WalkKeys {
     stream: String,
     table: String,
     run_id: i64,
-}
-
-/// What staging holds, and how much of it a walk has not seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Comparison {
-    /// Rows that are not marked deleted.
-    pub live: u64,
-    /// Those of them that the walk has not seen.
-    pub unseen: u64,
 }
 
 impl WalkKeys {
@@ -87,33 +79,6 @@ impl WalkKeys {
         unsigned(&client.query_one(&statement, &[&self.connection]).await?, 0)
     }
 
-    /// Compares all rows with the keys noted.
-    ///
-    /// # Errors
-    /// Those of Postgres.
-    pub async fn compare(&self, tx: &Transaction<'_>) -> Result<Comparison> {
-        let row = tx.query_typed_one(&statement("compare", &self.table)?, &self.stream_parameters()).await?;
-        Ok(Comparison { live: unsigned(&row, 0)?, unseen: unsigned(&row, 1)? })
-    }
-
-    /// Marks what the walk has not seen as deleted. Gives how many rows.
-    ///
-    /// # Errors
-    /// Those of Postgres.
-    pub async fn mark_unseen(&self, tx: &Transaction<'_>) -> Result<u64> {
-        Ok(tx.execute_typed(&statement("mark_unseen", &self.table)?, &self.run_parameters()).await?)
-    }
-
-    /// Marks what hangs on one parent and the walk has not seen as deleted. Gives how many rows.
-    ///
-    /// # Errors
-    /// Those of Postgres.
-    pub async fn mark_unseen_children(&self, tx: &Transaction<'_>, parent: &str) -> Result<u64> {
-        let [connection, run, stream] = self.run_parameters();
-        let parameters = [connection, run, stream, (&parent as &(dyn ToSql + Sync), Type::TEXT)];
-        Ok(tx.execute_typed(&statement("mark_unseen_children", &self.table)?, &parameters).await?)
-    }
-
     /// Marks what hangs on parents that are gone, or have no such list any more, as deleted; of parents changed after run
     /// `since`. Gives how many rows.
     ///
@@ -128,29 +93,8 @@ impl WalkKeys {
         Ok(tx.execute_typed(&statement, &parameters).await?)
     }
 
-    /// Takes the mark off rows that the walk has seen. Gives how many.
-    ///
-    /// # Errors
-    /// Those of Postgres.
-    pub async fn restore_seen(&self, tx: &Transaction<'_>) -> Result<u64> {
-        Ok(tx.execute_typed(&statement("restore_seen", &self.table)?, &self.run_parameters()).await?)
-    }
-
-    /// How many keys the walk has seen that have never landed.
-    ///
-    /// # Errors
-    /// Those of Postgres.
-    pub async fn not_landed(&self, tx: &Transaction<'_>) -> Result<u64> {
-        let row = tx.query_typed_one(&statement("not_landed", &self.table)?, &self.stream_parameters()).await?;
-        unsigned(&row, 0)
-    }
-
     fn stream_parameters(&self) -> [(&(dyn ToSql + Sync), Type); 2] {
         [(&self.connection, Type::TEXT), (&self.stream, Type::TEXT)]
-    }
-
-    fn run_parameters(&self) -> [(&(dyn ToSql + Sync), Type); 3] {
-        [(&self.connection, Type::TEXT), (&self.run_id, Type::INT8), (&self.stream, Type::TEXT)]
     }
 }
 

@@ -8,7 +8,7 @@ use wharf::config::pipeline::Connection;
 use wharf::progress::Progress;
 use wharf::sandbox::idosell::goods::{is_hidden, is_in_menu, menu_item};
 use wharf::sandbox::idosell::{API_KEY, Options as PanelOptions};
-use wharf::sandbox::{Platform, Sandbox, SandboxOptions};
+use wharf::sandbox::{Fault, FaultKind, Platform, Sandbox, SandboxOptions};
 use wharf::source::registry;
 use wharf::stage::Context;
 use wharf::stage::extract::{self, ExtractReport};
@@ -200,4 +200,63 @@ async fn a_missing_right_stops_its_stream_and_no_other_and_an_overloaded_server_
     let error = extract(&test, &connection(&sandbox, json!({}))).await.1.unwrap_err();
     assert!(error.to_string().contains("overdue invoices"), "{error}");
     sandbox.stop().await;
+}
+
+const CLIENTS: &str = "/api/admin/v6/clients/clients";
+const PRODUCTS: &str = "/api/admin/v6/products/products/search";
+
+#[tokio::test]
+async fn what_a_panel_lists_and_has_not_landed_is_fetched_by_number() {
+    let (test, sandbox) = (support::database().await, sandbox().await);
+    let mine = connection(&sandbox, json!({"per_page": 20}));
+    // Records with a time of change of long ago: no walk by change ever gives them.
+    for path in [CLIENTS, PRODUCTS] {
+        sandbox.fault(Fault::new(FaultKind::MissingRow, path).after(1));
+    }
+    extract(&test, &mine).await.1.unwrap();
+    sandbox.clear_faults();
+    let (report, result) = extract(&test, &mine).await;
+    result.unwrap();
+    let counts = report.total();
+    assert_eq!((counts.fetched, counts.landed.new, counts.not_landed, counts.deleted), (2, 2, 0, 0), "{report:#?}");
+    let state = sandbox.idosell().unwrap().state();
+    let people = number(&state, "customers") + number(&state, "buyers_without_account");
+    assert_eq!(live(&test, "customers", "").await, people, "{state}");
+    let (report, result) = extract(&test, &mine).await;
+    result.unwrap();
+    assert_eq!((report.total().fetched, report.total().landed.changed), (0, 0), "fetched as the list gives it");
+}
+
+#[tokio::test]
+async fn what_a_panels_list_leaves_out_is_asked_for_by_number() {
+    let (test, sandbox) = (support::database().await, sandbox().await);
+    let mine = connection(&sandbox, json!({"per_page": 20}));
+    extract(&test, &mine).await.1.unwrap();
+    let before = stored(&test.db, "shop", "customers").await;
+    let leaves: u64 = before.keys().map(|key| key.parse().unwrap()).max().unwrap();
+    sandbox.idosell().unwrap().change(&json!({"delete_client": leaves})).unwrap();
+    // The comparison of keys misses one who lives, and one who has left.
+    sandbox.fault(Fault::new(FaultKind::MissingRow, CLIENTS).query("returnElements=clientId").after(1));
+    let (report, result) = extract(&test, &mine).await;
+    result.unwrap();
+    let customers = report.streams.iter().find(|stream| stream.stream == "customers").unwrap();
+    assert_eq!((customers.counts.kept, customers.counts.deleted), (1, 1), "{report:#?}");
+    let after = stored(&test.db, "shop", "customers").await;
+    let deleted: Vec<&String> = after.iter().filter(|(_, row)| row.deleted).map(|(key, _)| key).collect();
+    assert_eq!(deleted, [&leaves.to_string()]);
+}
+
+#[tokio::test]
+async fn the_template_of_products_is_no_product_and_no_reject() {
+    let (test, sandbox) = (support::database().await, sandbox().await);
+    sandbox.idosell().unwrap().change(&json!({"template": true})).unwrap();
+    let mine = connection(&sandbox, json!({"per_page": 20}));
+    for _ in 0..2 {
+        let (report, result) = extract(&test, &mine).await;
+        result.unwrap();
+        let counts = report.total();
+        assert_eq!((counts.landed.rejected, counts.incomplete, counts.deleted), (0, 0, 0), "{report:#?}");
+    }
+    assert_eq!(value(&test, "select count(*) from staging.rejects").await, "0");
+    assert_eq!(live(&test, "products", "").await, 40);
 }

@@ -18,6 +18,7 @@ mod error_codes;
 mod esputnik;
 mod explain;
 mod extract;
+mod extract_doubts;
 mod extract_idosell;
 mod extract_woocommerce;
 mod foreign_text;

@@ -28,6 +28,7 @@ use serde_json::{Value, json};
 /// - `{"advance_seconds": 3600}`: the clock;
 /// - `{"rights": {"crm": "r"}}` (`none`, `r`, `rw`), `{"expire_tokens": true}`, `{"blocked": true}`,
 ///   `{"overloaded": 2}` (so many times the server says that it is);
+/// - `{"template": true}`: the template of products is listed although nobody asks for it;
 /// - `{"offer": "full"}`: all files of the offer are made anew, `{"offer": "changes"}`: one of what changed since.
 ///
 /// # Errors
@@ -142,6 +143,10 @@ pub fn change(shop: &mut Shop, request: &Value) -> Result<Value, String> {
             shop.blocked = wanted.as_bool().ok_or("`blocked` is true or false")?;
             Ok(json!({ "blocked": shop.blocked }))
         }
+        "template" => {
+            shop.lists_template = wanted.as_bool().ok_or("`template` is true or false")?;
+            Ok(json!({ "template": shop.lists_template }))
+        }
         "overloaded" => {
             let times = wanted.as_u64().ok_or("`overloaded` says how many times")?;
             shop.overloaded = times;
@@ -162,7 +167,7 @@ pub fn change(shop: &mut Shop, request: &Value) -> Result<Value, String> {
     }
 }
 
-const VERBS: [&str; 18] = [
+const VERBS: [&str; 19] = [
     "share",
     "place_order",
     "order_status",
@@ -180,6 +185,7 @@ const VERBS: [&str; 18] = [
     "expire_tokens",
     "blocked",
     "overloaded",
+    "template",
     "offer",
 ];
 

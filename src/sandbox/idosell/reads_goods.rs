@@ -124,8 +124,9 @@ pub fn products(shop: &Shop, body: &Value) -> Answer {
         ..Filter::default()
     };
     within.bound(&mut filter);
-    // The template stands before all others where nobody leaves it out.
-    let has_template = text(params, "skipDefaultProduct")? != Some("y") && class == "active" && filter.ids.is_none();
+    // The template stands before all others where nobody leaves it out, and at some panels whatever is asked for.
+    let is_wanted = shop.lists_template || text(params, "skipDefaultProduct")? != Some("y");
+    let has_template = is_wanted && class == "active" && filter.ids.is_none();
     let mut rows = Vec::new();
     let (mut offset, mut limit) = (page.offset(), page.limit);
     if has_template {

@@ -55,6 +55,8 @@ pub struct Shop {
     pub blocked: bool,
     /// How many times more the server says that it is overloaded.
     pub overloaded: u64,
+    /// Whether the template of products is listed although nobody asks for it.
+    pub lists_template: bool,
     /// Letters and messages that the shop would have sent to buyers.
     pub letters: u64,
     begins: i64,
@@ -99,6 +101,7 @@ impl Shop {
             access: Access::default(),
             blocked: false,
             overloaded: 0,
+            lists_template: false,
             letters: 0,
             begins,
             began: Instant::now(),
@@ -128,6 +131,7 @@ impl Shop {
         self.access = Access::default();
         self.blocked = false;
         self.overloaded = 0;
+        self.lists_template = false;
         self.letters = 0;
         self.began = Instant::now();
         self.ahead = 0;

@@ -5,8 +5,10 @@ use super::params::{Params, Refusals, trim_fields};
 use super::shop::{Entity, Shop};
 use super::site::Site;
 use crate::sandbox::php::to_bytes;
+use crate::sandbox::stock::chance::{Chance, Subject};
 use crate::sandbox::table::{Bounds, Filter, OrderBy};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 /// A list as it is asked for.
@@ -275,7 +277,11 @@ pub fn answer(asked: &Asked, params: &Params, path: &str, shop: &Shop, site: &Si
     let pages = total.div_ceil(per_page);
     let mut body = Vec::with_capacity(selection.rows.iter().map(|row| row.len() + 1).sum::<usize>() + 2);
     body.push(b'[');
-    for (position, row) in selection.rows.into_iter().enumerate() {
+    let answer = shop.next_answer();
+    for (position, mut row) in selection.rows.into_iter().enumerate() {
+        if list == List::Products {
+            shuffle_members(&mut row, &mut Chance::new(answer, Subject::Own, selection.ids[position]));
+        }
         if position > 0 {
             body.push(b',');
         }
@@ -291,6 +297,24 @@ pub fn answer(asked: &Asked, params: &Params, path: &str, shop: &Shop, site: &Si
         answer = answer.header("link", &link);
     }
     answer
+}
+
+/// A product's lists that stand in no order, in an order that is drawn anew for each answer.
+fn shuffle_members(row: &mut Vec<u8>, chance: &mut Chance) {
+    for name in ["related_ids", "categories", "tags", "brands"] {
+        let opening = format!("\"{name}\":[");
+        let Some(at) = row.windows(opening.len()).position(|part| part == opening.as_bytes()) else { continue };
+        let begin = at + opening.len() - 1;
+        let mut lists = serde_json::Deserializer::from_slice(&row[begin..]).into_iter::<Vec<&RawValue>>();
+        let Some(Ok(elements)) = lists.next() else { continue };
+        let end = begin + lists.byte_offset();
+        let mut elements: Vec<&str> = elements.into_iter().map(RawValue::get).collect();
+        for last in (1..elements.len()).rev() {
+            elements.swap(last, chance.position(last + 1));
+        }
+        let shuffled = format!("[{}]", elements.join(","));
+        row.splice(begin..end, shuffled.into_bytes());
+    }
 }
 
 fn shaped(list: List, row: Vec<u8>, id: u64, asked: &Asked, site: &Site) -> Vec<u8> {
@@ -482,6 +506,24 @@ fn page_url(list: List, params: &Params, path: &str, page: usize, is_past_the_en
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lists_in_no_order_are_shuffled_and_keep_what_they_hold() {
+        let row = br#"{"id":7,"related_ids":[1,2,3,4,5],"categories":[{"id":1},{"id":2}],"tags":[]}"#;
+        let shuffled = |answer| {
+            let mut row = row.to_vec();
+            shuffle_members(&mut row, &mut Chance::new(answer, Subject::Own, 7));
+            row
+        };
+        assert!((0..10).any(|answer| shuffled(answer) != row.to_vec()));
+        for answer in 0..10 {
+            let value: Value = serde_json::from_slice(&shuffled(answer)).unwrap();
+            let mut related: Vec<u64> = serde_json::from_value(value["related_ids"].clone()).unwrap();
+            related.sort_unstable();
+            assert_eq!((related, &value["tags"]), (vec![1, 2, 3, 4, 5], &json!([])));
+            assert_eq!(value["categories"].as_array().unwrap().len(), 2);
+        }
+    }
 
     #[test]
     fn amounts_are_rounded_without_floating_point() {

@@ -8,6 +8,9 @@ use crate::sandbox::stock::orders::{Line, Order, Refund, Status};
 use crate::sandbox::stock::people::{Currency, Person};
 use crate::sandbox::stock::{Role, User};
 
+/// How many products a product is said to be related to.
+const RELATED: usize = 5;
+
 /// The version the shop says it has.
 pub const VERSION: &str = "9.9.5";
 
@@ -451,13 +454,21 @@ pub fn product(out: &mut Vec<u8>, product: &Product, catalogue: &Catalogue, stam
             .raw("grouped_products", "[]")
             .number("menu_order", 0)
             .text("price_html", "")
-            .raw("related_ids", "[]")
+            .numbers("related_ids", related(product, catalogue))
             .raw("meta_data", "[]")
             .text("stock_status", if product.pieces == Some(0) { "outofstock" } else { "instock" })
             .flag("has_options", is_variable)
             .text("post_password", "");
         links(row, site, &format!("/wc/v3/products/{}", product.id), "/wc/v3/products", &[]);
     });
+}
+
+/// Other products of the same category.
+fn related<'a>(product: &'a Product, catalogue: &'a Catalogue) -> impl Iterator<Item = u64> + 'a {
+    let shares = |other: &&Product| {
+        other.id != product.id && other.categories.iter().any(|category| product.categories.contains(category))
+    };
+    catalogue.products.iter().filter(shares).take(RELATED).map(|other| other.id)
 }
 
 fn stock_fields(row: &mut Object<'_>, pieces: Option<i64>) {

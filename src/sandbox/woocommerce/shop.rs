@@ -10,6 +10,7 @@ use crate::sandbox::stock::Stock;
 use crate::sandbox::table::{Base, Filter, Head, OrderBy, Row, Table};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 /// A list of the shop.
@@ -61,6 +62,8 @@ pub struct Shop {
     /// Orders and refunds share one space of ids.
     next_order_id: u64,
     next_meta_id: u64,
+    /// How many lists have been answered: what a shop draws anew for each answer hangs on it.
+    answers: AtomicU64,
 }
 
 impl Shop {
@@ -102,7 +105,15 @@ impl Shop {
         if options.load.is_some() {
             begins = begins.max(newest + 1);
         }
-        let mut shop = Self { tables, begins, began: Instant::now(), ahead: 0, next_order_id: 0, next_meta_id: 0 };
+        let mut shop = Self {
+            tables,
+            begins,
+            began: Instant::now(),
+            ahead: 0,
+            next_order_id: 0,
+            next_meta_id: 0,
+            answers: AtomicU64::new(0),
+        };
         shop.set_next_ids();
         Ok(shop)
     }
@@ -120,6 +131,11 @@ impl Shop {
         self.began = Instant::now();
         self.ahead = 0;
         self.set_next_ids();
+    }
+
+    /// The number of the next answer.
+    pub fn next_answer(&self) -> u64 {
+        self.answers.fetch_add(1, Ordering::Relaxed)
     }
 
     /// A list.

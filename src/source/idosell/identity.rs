@@ -64,6 +64,13 @@ pub fn of(stream: &str, record: &[u8], zone: &TimeZone, by_shop: bool) -> Result
     }
 }
 
+/// Whether a product is the template that new ones are made from: number 0, which some panels list although nobody asks
+/// for it (sheet, section 4).
+pub fn is_template(product: &[u8]) -> bool {
+    let product = parsed::<Product<'_>>(product);
+    product.is_ok_and(|product| product.id.is_some_and(|id| id.get().trim_matches('"').trim() == "0"))
+}
+
 fn keyed(key: String, updated_at: Option<Timestamp>) -> Result<Identity, String> {
     Ok(Identity { key, updated_at, parent: None })
 }

@@ -37,6 +37,10 @@ pub enum Ask {
     Unfinished { by: &'static str },
     /// Products that are there or deleted, by one of their dates.
     Products { which: &'static str, by: Option<&'static str>, keys: bool },
+    /// Customers with these numbers.
+    ClientsByKey { keys: Vec<String> },
+    /// Products with these numbers that are there or deleted.
+    ProductsByKey { which: &'static str, keys: Vec<String> },
     /// Panel categories.
     Categories,
     /// The menu of a shop.
@@ -114,6 +118,18 @@ pub fn passes(stream: &str, walk: &Walk, scope: &Scope<'_>) -> Result<Vec<Pass>>
     })
 }
 
+/// The questions that, one after the other, give the records of a stream by key; none where there is no such question.
+pub fn by_key(stream: &str) -> Vec<fn(Vec<String>) -> Ask> {
+    match stream {
+        "customers" => vec![|keys| Ask::ClientsByKey { keys }],
+        "products" => vec![|keys| Ask::ProductsByKey { which: "active", keys }, |keys| Ask::ProductsByKey {
+            which: "deleted",
+            keys,
+        }],
+        _ => Vec::new(),
+    }
+}
+
 /// What is the same in every call.
 pub struct Asking<'a> {
     /// The client.
@@ -130,7 +146,7 @@ impl Ask {
     /// The gate's faults.
     pub fn gate(&self) -> Gate {
         match self {
-            Ask::Products { .. } => Gate::Products,
+            Ask::Products { .. } | Ask::ProductsByKey { .. } => Gate::Products,
             Ask::Categories => Gate::Categories,
             Ask::Menu { .. } => Gate::Menu,
             _ => Gate::List,
@@ -199,6 +215,22 @@ impl Ask {
                     let dates = json!({"productDateMode": by, "productDateBegin": from, "productDateEnd": to});
                     params.insert("productDate".into(), dates);
                 }
+                params.insert("resultsPage".into(), page.into());
+                params.insert("resultsLimit".into(), limit.into());
+                search(asking, "products/products/search", params)
+            }
+            Ask::ClientsByKey { keys } => get("clients/clients")
+                .query("clientsIds", keys.join(","))
+                .query("resultsPage", page)
+                .query("resultsLimit", limit),
+            Ask::ProductsByKey { which, keys } => {
+                // A number that is none cannot be a product's.
+                let products = keys.iter().filter_map(|key| key.parse::<u64>().ok());
+                let products: Vec<Value> = products.map(|id| json!({"productId": id})).collect();
+                let mut params = Map::new();
+                params.insert("returnProducts".into(), (*which).into());
+                params.insert("showPromotionsPrices".into(), "y".into());
+                params.insert("productParams".into(), products.into());
                 params.insert("resultsPage".into(), page.into());
                 params.insert("resultsLimit".into(), limit.into());
                 search(asking, "products/products/search", params)

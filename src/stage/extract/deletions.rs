@@ -1,4 +1,5 @@
-//! What is gone at the shop: guards before rows are marked as deleted.
+//! What is gone at the shop: guards before rows are marked as deleted. What is proven gone is said in
+//! [`doubts`](super::doubts).
 //!
 //! A shop that answers half, or empty, must not empty the database: more than `max_deleted_share` of a stream never
 //! vanishes at once, an empty list deletes nobody, and keys that a crash of the server has lost prove nothing.
@@ -6,7 +7,6 @@
 use crate::error::Kind;
 use crate::stage::extract::due::WalkState;
 use crate::stage::extract::walk::Reading;
-use crate::store::walk_keys::Comparison;
 use crate::{Error, Result};
 use tokio_postgres::Transaction;
 
@@ -14,15 +14,10 @@ use tokio_postgres::Transaction;
 const FEW_CHILDREN: u64 = 10;
 
 impl Reading<'_> {
-    /// Marks what one parent's list does not hold any more, inside the transaction that ends the list.
-    pub(super) async fn end_list(&self, tx: &Transaction<'_>, state: &mut WalkState, parent: &str) -> Result<u64> {
-        let deleted = self.keys.mark_unseen_children(tx, parent).await?;
-        state.deleted += deleted;
-        if state.deleted > FEW_CHILDREN {
-            self.guard(Comparison { live: state.live, unseen: state.deleted })?;
-        }
-        self.forget_list(tx, state).await?;
-        Ok(deleted)
+    /// Notes what one parent's list does not hold any more, inside the transaction that ends the list.
+    pub(super) async fn end_list(&self, tx: &Transaction<'_>, state: &mut WalkState, parent: &str) -> Result<()> {
+        self.doubts.note_unseen(tx, Some(parent)).await?;
+        self.forget_list(tx, state).await
     }
 
     /// Forgets the keys of a list: it has ended, or was refused in the middle and is no complete list.
@@ -42,29 +37,26 @@ impl Reading<'_> {
         Ok(Err(Error::new(Kind::DatabaseUnreachable, detail).hint("run the command again; the walk begins anew")))
     }
 
-    /// Guards a walk through a whole stream that has seen `seen` keys.
-    pub(super) fn guard_whole(&self, comparison: Comparison, seen: u64) -> Result<()> {
-        if seen == 0 && comparison.live > 0 && !self.options.allow_deletions {
-            let name = self.name();
-            let detail =
-                format!("{name}: the shop's list is empty while {} are known; none is marked deleted", comparison.live);
-            return Err(
-                Error::new(Kind::Guard, detail).hint("if they are really all gone, run again with --allow-deletions")
-            );
+    /// A list without a single record deletes nobody.
+    pub(super) fn guard_empty(&self, state: &WalkState) -> Result<()> {
+        if state.seen > 0 || state.live == 0 || self.options.allow_deletions {
+            return Ok(());
         }
-        self.guard(comparison)
+        let detail =
+            format!("{}: the shop's list is empty while {} are known; none is marked deleted", self.name(), state.live);
+        Err(Error::new(Kind::Guard, detail).hint("if they are really all gone, run again with --allow-deletions"))
     }
 
-    /// More must not vanish at once than the pipeline file allows.
-    fn guard(&self, comparison: Comparison) -> Result<()> {
+    /// More must not vanish at once than the pipeline file allows: of `live` rows, `gone` are proven gone.
+    pub(super) fn guard(&self, live: u64, gone: u64) -> Result<()> {
         let share = self.connection.max_deleted_share;
-        let Comparison { live, unseen } = comparison;
+        let few = self.stream.parent.is_some() && gone <= FEW_CHILDREN;
         // Counts of rows are far below 2^53.
-        if self.options.allow_deletions || unseen as f64 <= live as f64 * share {
+        if self.options.allow_deletions || few || gone as f64 <= live as f64 * share {
             return Ok(());
         }
         let detail = format!(
-            "{}: {unseen} of {live} are not on the shop's list any more, more than the allowed share of {share}; none is \
+            "{}: {gone} of {live} are not on the shop's list any more, more than the allowed share of {share}; none is \
              marked deleted",
             self.name()
         );
@@ -72,7 +64,7 @@ impl Reading<'_> {
             .hint("if they are really gone, run again with --allow-deletions, or raise max_deleted_share"))
     }
 
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         format!("{}/{}", self.connection.connection, self.stream.name)
     }
 

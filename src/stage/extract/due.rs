@@ -132,7 +132,10 @@ pub struct WalkState {
     pub total: Option<u64>,
     /// How many rows were not marked deleted when it began; for the guard.
     pub live: u64,
-    /// How many it has marked deleted, list by list.
+    /// Whether what it leaves doubtful is noted.
+    #[serde(default)]
+    pub doubted: bool,
+    /// How many records the platform was asked for by key and did not give.
     pub deleted: u64,
     /// Pages landed.
     pub pages: u64,
@@ -162,6 +165,7 @@ impl WalkState {
             page_fresh: 0,
             total: None,
             live: 0,
+            doubted: false,
             deleted: 0,
             pages: 0,
             read: 0,
@@ -243,7 +247,7 @@ impl WalkState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::ParentSpec;
+    use crate::source::{Compared, ParentSpec};
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
@@ -261,7 +265,17 @@ mod tests {
     }
 
     fn stream(incremental: Incremental, deletions: Deletions) -> StreamSpec {
-        StreamSpec { name: "orders", table: "orders", doc: "", parent: None, incremental, reread: true, deletions }
+        let compared = Compared::WHOLE;
+        StreamSpec {
+            name: "orders",
+            table: "orders",
+            doc: "",
+            parent: None,
+            incremental,
+            reread: true,
+            deletions,
+            compared,
+        }
     }
 
     const NOW: &str = "2026-03-10T12:00:00Z";

@@ -7,6 +7,7 @@
 use crate::error::Kind;
 use crate::failpoint::{self, Point};
 use crate::source::{Next, PageRequest, Position, Source, StreamSpec, Walk};
+use crate::stage::extract::fingerprint;
 use crate::stage::extract::pace::Pace;
 use crate::stage::extract::parents::Parents;
 use crate::store::staging::{Record, Reject, RejectCode};
@@ -32,9 +33,9 @@ const AHEAD_BYTES: u32 = 3 << 20;
 const LOT_BYTES: usize = 256 << 10;
 const LOT_RECORDS: usize = 200;
 /// How often a page that broke off is asked for again; the HTTP client has its own tries before a body begins.
-const TRIES: u32 = 4;
+pub(super) const TRIES: u32 = 4;
 /// The pause before the second try; it doubles with each further one.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// No platform makes us wait longer than this within a walk; it is continued later instead.
 const LONGEST_PAUSE: Duration = Duration::from_secs(120);
 /// How often a page that holds nothing but the records of the page before it is asked for again. A cache may have given
@@ -121,6 +122,8 @@ pub enum Received {
     Record(Record),
     /// It has none, or is not JSON.
     Reject(Reject),
+    /// It is none: the list holds it besides its records.
+    NoRecord,
 }
 
 impl Received {
@@ -128,6 +131,7 @@ impl Received {
         match self {
             Received::Record(record) => record.raw.len(),
             Received::Reject(reject) => reject.raw.len(),
+            Received::NoRecord => 0,
         }
     }
 }
@@ -371,7 +375,7 @@ impl Fetch {
                 None => break Ok(()),
                 Some(Err(error)) => break Err(Broken::InBody(error)),
                 Some(Ok(raw)) => {
-                    let received = self.receive(raw, standing);
+                    let received = receive(self.source.as_ref(), &order.stream, standing.parent.as_ref(), raw);
                     records += 1;
                     lot_bytes += received.len();
                     if let Received::Record(record) = &received {
@@ -396,30 +400,33 @@ impl Fetch {
         Ok(Read { next, keys })
     }
 
-    fn receive(&self, raw: Bytes, standing: &Standing) -> Received {
-        let identity = self.source.identify(&self.order.stream, &raw).or_else(|reason| {
-            // A character that no JSON text may hold should not cost the whole record.
-            let (text, replaced) = storable(&raw);
-            if replaced.any() { self.source.identify(&self.order.stream, &text) } else { Err(reason) }
-        });
-        match identity {
-            Ok(identity) => {
-                let parent = identity.parent.map(Arc::from).or_else(|| standing.parent.clone());
-                Received::Record(Record::new(identity.key, identity.updated_at, parent, raw))
-            }
-            Err(reason) => {
-                let is_json = serde_json::from_slice::<IgnoredAny>(&raw).is_ok();
-                let code = if is_json { RejectCode::NoKey } else { RejectCode::NotJson };
-                Received::Reject(Reject { key: None, code, reason, raw })
-            }
-        }
-    }
-
     async fn send(&mut self, arrival: Arrival) -> Result<(), Broken> {
         self.outbox.push(arrival);
         let bytes: usize = self.outbox.iter().map(Arrival::bytes).sum();
         let needed = u32::try_from(bytes).unwrap_or(u32::MAX).min(AHEAD_BYTES);
         let room = Arc::clone(&self.room).acquire_many_owned(needed).await.map_err(|_| Broken::Unwanted)?;
         self.sender.send((std::mem::take(&mut self.outbox), room)).await.map_err(|_| Broken::Unwanted)
+    }
+}
+
+/// A record as staging takes it; `parent`: the key of the record in whose list it stands.
+pub fn receive(source: &dyn Source, stream: &StreamSpec, parent: Option<&Arc<str>>, raw: Bytes) -> Received {
+    let identity = source.identify(stream, &raw).or_else(|reason| {
+        // A character that no JSON text may hold should not cost the whole record.
+        let (text, replaced) = storable(&raw);
+        if replaced.any() { source.identify(stream, &text) } else { Err(reason) }
+    });
+    match identity {
+        Ok(identity) => {
+            let parent = identity.parent.map(Arc::from).or_else(|| parent.cloned());
+            let hash = fingerprint::of(&raw, &stream.compared);
+            Received::Record(Record { key: identity.key, updated_at: identity.updated_at, parent, raw, hash })
+        }
+        Err(_) if source.is_no_record(stream, &raw) => Received::NoRecord,
+        Err(reason) => {
+            let is_json = serde_json::from_slice::<IgnoredAny>(&raw).is_ok();
+            let code = if is_json { RejectCode::NoKey } else { RejectCode::NotJson };
+            Received::Reject(Reject { key: None, code, reason, raw })
+        }
     }
 }

@@ -9,8 +9,10 @@
 //! them all (credentials, network, database, a request to stop); the first error is given at the end.
 
 mod deletions;
+mod doubts;
 pub mod due;
 mod fetch;
+mod fingerprint;
 mod pace;
 mod parents;
 mod register;
@@ -22,11 +24,12 @@ pub use report::{Counts, ExtractReport, StreamReport};
 use crate::config::pipeline::{Connection, Pipeline};
 use crate::error::Kind;
 use crate::failpoint::{self, Point};
-use crate::source::{Deletions, Source, StreamSpec, Walk};
+use crate::source::{Absence, Deletions, Source, StreamSpec, Walk};
 use crate::stage::rejects::Rejects;
 use crate::stage::{Context, tenant};
 use crate::store::Lease;
 use crate::store::cursor::Cursor;
+use crate::store::doubts::Doubts;
 use crate::store::staging::Landing;
 use crate::store::statistics::Statistics;
 use crate::store::walk_keys::WalkKeys;
@@ -100,6 +103,7 @@ async fn extract(
     let all = source.streams();
     let names: Vec<&str> = all.iter().map(|stream| stream.name).collect();
     let streams = chosen_streams(all, options)?;
+    can_compare_keys(source.as_ref(), &streams)?;
     let mut client = ctx.db.dedicated().await?;
     let result = async {
         register::register(&mut client, &lease, pipeline, connection, &source.map_settings()).await?;
@@ -158,6 +162,18 @@ fn chosen_streams(streams: Vec<StreamSpec>, options: &Options) -> Result<Vec<Str
     Ok(streams.into_iter().filter(wanted).collect())
 }
 
+/// Comparing keys finds records that have not landed, and they can only be fetched by key.
+fn can_compare_keys(source: &dyn Source, streams: &[StreamSpec]) -> Result<()> {
+    for stream in streams.iter().filter(|stream| stream.deletions == Deletions::CompareKeys) {
+        if !matches!(source.absence(stream), Absence::AskedByKey(at_once) if at_once > 0) {
+            let detail =
+                format!("the keys of {} are compared, and its records cannot be asked for by key", stream.name);
+            return Err(Error::new(Kind::Internal, detail));
+        }
+    }
+    Ok(())
+}
+
 /// What all streams of one extract share.
 struct Extraction<'a> {
     ctx: &'a Context,
@@ -178,6 +194,12 @@ impl Extraction<'_> {
         let step = self.ctx.run.step("extract", &subject).await?;
         let calls_before = self.source.calls();
         let cursor = Cursor::load(&*client, name, stream.name).await?;
+        let absence = self.source.absence(stream);
+        let walks = match absence {
+            Absence::AskedByKey(_) => None,
+            Absence::SecondWalk => Some(2),
+            Absence::OneDocument => Some(1),
+        };
         let reading = Reading {
             ctx: self.ctx,
             connection: self.connection,
@@ -187,6 +209,8 @@ impl Extraction<'_> {
             lease: self.lease,
             landing: Landing::new(name, stream.name, stream.table, run_id)?,
             keys: WalkKeys::new(name, stream.name, stream.table, run_id),
+            doubts: Doubts::new(name, stream.name, stream.table, run_id, walks),
+            absence,
             pace: self.spacing,
         };
         let mut walker = StreamWalker {
@@ -194,6 +218,7 @@ impl Extraction<'_> {
             client,
             cursor,
             counts: Counts::default(),
+            not_landed: Vec::new(),
             statistics: Statistics::new(stream.table),
             meter: self.ctx.progress.meter(&subject, None),
             shown: 0,
@@ -203,12 +228,14 @@ impl Extraction<'_> {
         let mut counts = walker.counts;
         counts.calls = self.source.calls().saturating_sub(calls_before);
         walker.meter.finish(summary(stream.name, &counts));
+        let not_landed = std::mem::take(&mut walker.not_landed);
         let error = result.as_ref().err().map(|error| error.kind().code());
         let mut told = serde_json::to_value(counts).unwrap_or_default();
         if let (Some(told), Some(code)) = (told.as_object_mut(), error) {
             told.insert("error".into(), code.into());
         }
-        report.streams.push(StreamReport { stream: stream.name, walks, counts, took: began.elapsed(), error });
+        let took = began.elapsed();
+        report.streams.push(StreamReport { stream: stream.name, walks, counts, not_landed, took, error });
         // A database that is gone must not hide what went wrong before.
         let finished = step.finish(told).await;
         result.and(finished)
@@ -264,6 +291,9 @@ fn summary(stream: &str, counts: &Counts) -> String {
         (landed.changed, "changed"),
         (landed.restored, "restored"),
         (counts.deleted, "deleted"),
+        (counts.fetched, "fetched by key"),
+        (counts.not_landed, "not landed"),
+        (counts.in_doubt, "in doubt"),
         (landed.altered, "altered"),
         (landed.rejected, "rejected"),
     ] {
@@ -277,7 +307,7 @@ fn summary(stream: &str, counts: &Counts) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::Incremental;
+    use crate::source::{Compared, Incremental};
 
     fn stream(name: &'static str, table: &'static str) -> StreamSpec {
         StreamSpec {
@@ -288,6 +318,7 @@ mod tests {
             incremental: Incremental::FullWalk,
             reread: false,
             deletions: Deletions::FullWalk,
+            compared: Compared::WHOLE,
         }
     }
 

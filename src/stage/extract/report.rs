@@ -38,6 +38,9 @@ pub struct StreamReport {
     /// What was counted.
     #[serde(flatten)]
     pub counts: Counts,
+    /// Some of the keys that are on the shop's list and whose records it does not give.
+    #[serde(rename = "not_landed_keys", skip_serializing_if = "Vec::is_empty")]
+    pub not_landed: Vec<String>,
     /// How long it took.
     #[serde(rename = "seconds", serialize_with = "seconds")]
     pub took: Duration,
@@ -68,7 +71,13 @@ pub struct Counts {
     pub lists_refused: u64,
     /// Records that the shop counts and has not given in a walk that was to find deletions, which therefore found none.
     pub incomplete: u64,
-    /// Keys on the shop's list that have never landed.
+    /// Records that a walk has not seen, and that the platform still gives by key.
+    pub kept: u64,
+    /// Records that one walk has not seen; the next walk decides whether they are gone.
+    pub in_doubt: u64,
+    /// Records on the shop's list of keys that had not landed and were fetched by key.
+    pub fetched: u64,
+    /// Keys on the shop's list whose records it does not give by key either.
     pub not_landed: u64,
 }
 
@@ -83,6 +92,9 @@ impl AddAssign for Counts {
         self.retried += more.retried;
         self.lists_refused += more.lists_refused;
         self.incomplete += more.incomplete;
+        self.kept += more.kept;
+        self.in_doubt += more.in_doubt;
+        self.fetched += more.fetched;
         self.not_landed += more.not_landed;
     }
 }

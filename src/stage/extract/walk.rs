@@ -10,7 +10,7 @@ use crate::config::pipeline::Connection;
 use crate::error::Kind;
 use crate::failpoint::{self, Bug, Point};
 use crate::progress::Meter;
-use crate::source::{Deletions, Source, StreamSpec, Walk};
+use crate::source::{Absence, Deletions, Source, StreamSpec, Walk};
 use crate::stage::Context;
 use crate::stage::extract::Options;
 use crate::stage::extract::due::{Due, WalkState};
@@ -20,8 +20,9 @@ use crate::stage::extract::parents::Parents;
 use crate::stage::extract::report::Counts;
 use crate::store::Lease;
 use crate::store::cursor::Cursor;
+use crate::store::doubts::Doubts;
 use crate::store::staging::{Batch, Landing};
-use crate::store::statistics::{self, Statistics};
+use crate::store::statistics::Statistics;
 use crate::store::walk_keys::WalkKeys;
 use crate::{Error, Result};
 use std::sync::Arc;
@@ -70,6 +71,10 @@ pub struct Reading<'a> {
     pub landing: Landing,
     /// The keys that walks have seen.
     pub keys: WalkKeys,
+    /// The keys on which walks and staging do not agree.
+    pub doubts: Doubts,
+    /// What shows that a record is gone.
+    pub absence: Absence,
     /// How the shop is spared.
     pub pace: Spacing,
 }
@@ -84,6 +89,8 @@ pub struct StreamWalker<'a> {
     pub cursor: Cursor,
     /// What has been counted.
     pub counts: Counts,
+    /// Some of the keys that are on the list and could not be fetched.
+    pub not_landed: Vec<String>,
     /// Keeps the planner informed of what lands.
     pub statistics: Statistics,
     /// Shows it.
@@ -149,6 +156,9 @@ impl StreamWalker<'_> {
             let tx = self.client.transaction().await?;
             self.reading.lease.assert(&tx).await?;
             self.reading.keys.clear(&tx).await?;
+            if matches!(self.reading.absence, Absence::AskedByKey(_)) {
+                self.reading.doubts.clear(&tx).await?;
+            }
             tx.commit().await?;
         }
         if !state.complete {
@@ -156,7 +166,7 @@ impl StreamWalker<'_> {
             self.pages(&mut state).await?;
         }
         if self.cursor.walk.is_some() {
-            self.finish(&state).await?;
+            self.finish(state).await?;
         }
         Ok(())
     }
@@ -236,6 +246,7 @@ impl StreamWalker<'_> {
                         match received {
                             Received::Record(record) => batch.push(record),
                             Received::Reject(reject) => batch.push_reject(reject),
+                            Received::NoRecord => batch.push_no_record(),
                         }
                         if batch.len() >= BATCH_RECORDS || batch.bytes() >= BATCH_BYTES {
                             self.store(state, &mut batch, held.take()).await?;
@@ -291,8 +302,8 @@ impl StreamWalker<'_> {
         let batch = std::mem::take(batch);
         let now = self.reading.ctx.run.now();
         let mut after = state.clone();
-        after.read += batch.len() as u64;
-        let received = batch.len() as u64;
+        let received = batch.len() as u64 + batch.no_records;
+        after.read += received;
         let mut cursor = self.cursor.clone();
         let tx = self.client.transaction().await?;
         // If the server dies before this is on its disk, position and records are gone together and are read again. What
@@ -303,7 +314,7 @@ impl StreamWalker<'_> {
             let keys: Vec<&str> = batch.records.iter().map(|record| record.key.as_str()).collect();
             after.seen += self.reading.keys.note(&tx, &keys).await?;
         }
-        after.keyless += batch.rejects.len() as u64;
+        after.keyless += batch.rejects.len() as u64 + batch.no_records;
         let mut counts = self.counts;
         counts.read += received;
         if after.walk == Walk::Keys {
@@ -342,7 +353,7 @@ impl StreamWalker<'_> {
             if after.compare && after.walk == Walk::Everything {
                 match end {
                     PageEnd::GoesOn => {}
-                    PageEnd::Ended(parent) => counts.deleted += self.reading.end_list(&tx, &mut after, &parent).await?,
+                    PageEnd::Ended(parent) => self.reading.end_list(&tx, &mut after, &parent).await?,
                     // The keys seen are no complete list.
                     PageEnd::Refused => self.reading.forget_list(&tx, &mut after).await?,
                 }
@@ -382,33 +393,25 @@ impl StreamWalker<'_> {
         Ok(())
     }
 
-    /// Writes the end of a walk: what was deleted, how far the stream has been read.
-    async fn finish(&mut self, state: &WalkState) -> Result<()> {
-        let now = self.reading.ctx.run.now();
+    /// Writes the end of a walk: what was deleted, how far the stream has been read. What it leaves doubtful is asked for
+    /// by key before, where the platform can be asked.
+    async fn finish(&mut self, mut state: WalkState) -> Result<()> {
         self.statistics.complete(self.client, self.counts.landed.new).await?;
-        if state.compare {
-            statistics::analyze(&*self.client, "ops.walk_keys").await?;
-        }
+        let mut guarded = if state.compare { self.settle(&mut state).await? } else { Ok(()) };
+        let now = self.reading.ctx.run.now();
         let mut cursor = self.cursor.clone();
         let mut counts = self.counts;
         let tx = self.client.transaction().await?;
         self.reading.lease.assert(&tx).await?;
-        let mut guarded = Ok(());
-        let whole = state.compare && (state.walk == Walk::Keys || self.reading.stream.parent.is_none());
-        if whole {
-            let comparison = self.reading.keys.compare(&tx).await?;
-            guarded = self.reading.check_count(&tx, state).await?.and(self.reading.guard_whole(comparison, state.seen));
-            let missing = state.total.unwrap_or(0).saturating_sub(state.seen + state.keyless);
-            if missing > 0 {
-                // A page may have been given twice instead of another; the next walk will tell.
-                counts.incomplete += missing;
-                self.meter.note(&format!("{missing} records of the list were not given; none is marked deleted"));
-            } else if guarded.is_ok() && comparison.unseen > 0 && !failpoint::is_planted(Bug::ForgetDelete) {
-                counts.deleted += self.reading.keys.mark_unseen(&tx).await?;
-            }
-            if guarded.is_ok() && state.walk == Walk::Keys {
-                counts.landed.restored += self.reading.keys.restore_seen(&tx).await?;
-                counts.not_landed += self.reading.keys.not_landed(&tx).await?;
+        if state.compare && guarded.is_ok() {
+            let missing = self.reading.doubts.missing(&tx).await?;
+            guarded = self.reading.guard(state.live, missing.gone);
+            if guarded.is_ok() {
+                counts.in_doubt += missing.doubtful;
+                if missing.gone > 0 && !failpoint::is_planted(Bug::ForgetDelete) {
+                    counts.deleted += self.reading.doubts.mark_gone(&tx).await?;
+                }
+                self.reading.doubts.forget_settled(&tx).await?;
             }
         }
         if let (Some(parent), Walk::Everything) = (&self.reading.stream.parent, &state.walk)
@@ -451,6 +454,6 @@ impl StreamWalker<'_> {
     }
 }
 
-fn not_json(error: serde_json::Error) -> Error {
+pub(super) fn not_json(error: serde_json::Error) -> Error {
     Error::new(Kind::Internal, "the state of a walk cannot be written").because(error)
 }

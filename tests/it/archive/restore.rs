@@ -51,7 +51,7 @@ async fn hashes(db: &Database, schemas: &str, besides: &[&str]) -> Vec<String> {
 }
 
 /// What is not archived, because it is worked out again or belongs to processes at work.
-const NOT_RESTORED: [&str; 12] = [
+const NOT_RESTORED: [&str; 13] = [
     "canonical.decoded_texts",
     "canonical.phones",
     "delivery.fingerprints",
@@ -59,6 +59,7 @@ const NOT_RESTORED: [&str; 12] = [
     "ops.budget_rates",
     "ops.budgets",
     "ops.connection_settings",
+    "ops.doubtful_keys",
     "ops.feed",
     "ops.leases",
     "ops.run_steps",

@@ -2,13 +2,14 @@
 
 use super::{salesmanago, source, target, woocommerce};
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::StreamExt;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use wharf::config::pipeline::{Account, Connection, Load};
 use wharf::http::Budget;
-use wharf::source::{Finding, Identity, Next, Page, PageRequest, Source, StreamSpec};
+use wharf::source::{Absence, Finding, Identity, Next, Page, PageRequest, Source, StreamSpec};
 use wharf::target::{BatchOutcome, ContactState, Found, Item, Operation, Outcome, Target};
 use wharf::tenant::Tenant;
 use wharf::{Error, Kind, Result};
@@ -89,6 +90,18 @@ impl Source for Broken<dyn Source> {
             _ => page.records,
         };
         Ok(Page { records, ..page })
+    }
+
+    fn absence(&self, stream: &StreamSpec) -> Absence {
+        self.inner.absence(stream)
+    }
+
+    async fn by_key(&self, stream: &StreamSpec, parent: Option<&str>, keys: &[String]) -> Result<Vec<Bytes>> {
+        let mut records = self.inner.by_key(stream, parent, keys).await?;
+        if self.how == 10 {
+            records.pop();
+        }
+        Ok(records)
     }
 
     fn next(&self, request: &PageRequest<'_>, meta: &Value, records: usize) -> Result<Next> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use wharf::config::pipeline::Connection;
 use wharf::sandbox::{Fault, FaultKind, Sandbox};
-use wharf::source::{Next, PageRequest, Source, StreamSpec, Walk};
+use wharf::source::{Absence, Deletions, Next, PageRequest, Source, StreamSpec, Walk};
 use wharf::tenant::{self, Seen};
 use wharf::{Error, Kind, Result};
 
@@ -50,6 +50,7 @@ pub const CHECKS: &[(&str, Check)] = &[
     ("odd answers are errors and no panic", |case| Box::pin(odd_answers(case))),
     ("a walk that is dropped asks no further", |case| Box::pin(cancellation(case))),
     ("tenants are told apart", |case| Box::pin(tenants(case))),
+    ("what a list leaves out is given by key", |case| Box::pin(by_key(case))),
 ];
 
 /// Runs all checks, some at a time.
@@ -333,4 +334,96 @@ async fn tenants(case: &SourceCase) -> std::result::Result<(), String> {
     let [first, again, other, _] = seen.as_slice() else { return Err("not four".to_owned()) };
     ensure(again.is(first), || format!("{first} and {again} are one"))?;
     ensure(!other.is(first), || format!("{first} and {other} are two"))
+}
+
+/// Of every stream whose absence is asked about: the records asked for and no others, as the list gives them, and nothing
+/// for a key that nobody has.
+async fn by_key(case: &SourceCase) -> std::result::Result<(), String> {
+    const UNKNOWN: &str = "987654321";
+    let opened = open(case, json!({})).await;
+    let streams = opened.source.streams();
+    let mut asked = 0;
+    for stream in streams.iter().filter(|stream| stream.deletions != Deletions::None) {
+        let Absence::AskedByKey(at_once) = opened.source.absence(stream) else {
+            ensure(stream.deletions != Deletions::CompareKeys, || format!("{} cannot be asked by key", stream.name))?;
+            continue;
+        };
+        let Some((parent, listed)) = some_records(&opened, &streams, stream).await? else { continue };
+        let wanted: Vec<String> = listed.keys().step_by(2).take(at_once - 1).cloned().collect();
+        let mut keys = wanted.clone();
+        keys.push(UNKNOWN.to_owned());
+        let given = opened.source.by_key(stream, parent.as_deref(), &keys).await.map_err(|error| shown(&error))?;
+        let given = keyed(&opened, stream, given)?;
+        let given_keys: Vec<&String> = given.keys().collect();
+        ensure(given_keys == wanted.iter().collect::<Vec<_>>(), || {
+            format!("{}: asked for {wanted:?}, it gives {given_keys:?}", stream.name)
+        })?;
+        for (key, record) in &given {
+            let same = without(record, stream) == without(&listed[key], stream);
+            ensure(same, || format!("{} {key} is not as its list gives it", stream.name))?;
+        }
+        let none = opened.source.by_key(stream, parent.as_deref(), &[UNKNOWN.to_owned()]).await;
+        ensure(none.as_ref().is_ok_and(Vec::is_empty), || format!("{}: an unknown key: {none:?}", stream.name))?;
+        asked += 1;
+    }
+    ensure(asked > 0, || "no stream is asked by key".to_owned())
+}
+
+/// A record without what does not count as change.
+fn without(record: &Value, stream: &StreamSpec) -> Value {
+    let mut record = record.clone();
+    if let Some(members) = record.as_object_mut() {
+        members.retain(|name, _| !stream.compared.without.contains(&name.as_str()));
+        for name in stream.compared.as_sets {
+            if let Some(list) = members.get_mut(*name).and_then(Value::as_array_mut) {
+                list.sort_by_key(Value::to_string);
+            }
+        }
+    }
+    record
+}
+
+type Keyed = std::collections::BTreeMap<String, Value>;
+
+fn keyed(opened: &Opened, stream: &StreamSpec, records: Vec<bytes::Bytes>) -> std::result::Result<Keyed, String> {
+    let mut keyed = Keyed::new();
+    for record in records {
+        let key = opened.source.identify(stream, &record)?.key;
+        keyed.insert(key, serde_json::from_slice(&record).map_err(|error| error.to_string())?);
+    }
+    Ok(keyed)
+}
+
+/// The first page of a stream that has records; of one with parents, the first that has any, with its parent.
+async fn some_records(
+    opened: &Opened,
+    streams: &[StreamSpec],
+    stream: &StreamSpec,
+) -> std::result::Result<Option<(Option<String>, Keyed)>, String> {
+    let mut parents = vec![None];
+    if let Some(spec) = &stream.parent {
+        let of_parents = streams.iter().find(|one| one.table == spec.table && one.parent.is_none());
+        let of_parents = of_parents.ok_or_else(|| format!("nobody reads {}", spec.table))?;
+        let records = first_page(opened, of_parents, None).await?;
+        parents = keyed(opened, of_parents, records)?.into_keys().map(Some).collect();
+    }
+    for parent in parents {
+        let records = first_page(opened, stream, parent.as_deref()).await?;
+        if records.len() > 1 {
+            return Ok(Some((parent, keyed(opened, stream, records)?)));
+        }
+    }
+    Ok(None)
+}
+
+async fn first_page(
+    opened: &Opened,
+    stream: &StreamSpec,
+    parent: Option<&str>,
+) -> std::result::Result<Vec<bytes::Bytes>, String> {
+    let request =
+        PageRequest { stream, walk: &Walk::Everything, parent, position: &Value::Null, bookmark: &Value::Null };
+    let page = opened.source.page(&request).await.map_err(|error| shown(&error))?;
+    let records: Vec<Result<bytes::Bytes>> = page.records.collect().await;
+    records.into_iter().map(|record| record.map_err(|error| shown(&error))).collect()
 }

@@ -5,13 +5,15 @@ use bytes::Bytes;
 use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio_util::sync::CancellationToken;
 use wharf::config::pipeline::{Connection, Pipeline};
 use wharf::progress::Progress;
 use wharf::source::{
-    Deletions, Finding, Identity, Incremental, Next, Page, PageRequest, ParentSpec, Source, StreamSpec, Walk,
+    Absence, Compared, Deletions, Finding, Identity, Incremental, Next, Page, PageRequest, ParentSpec, Source,
+    StreamSpec, Walk,
 };
 use wharf::stage::Context;
 use wharf::stage::extract::{self, ExtractReport, Options};
@@ -61,7 +63,16 @@ pub struct Asked {
 pub struct FakeShop {
     pub streams: Vec<StreamSpec>,
     pub page_size: usize,
+    pub absence: Absence,
     lists: Mutex<Lists>,
+    /// Records that no list holds, and that are given by key all the same.
+    unlisted: Mutex<BTreeSet<(&'static str, u64)>>,
+    /// What was asked for by key.
+    asked_by_key: Mutex<Vec<(&'static str, Vec<String>)>>,
+    /// After so many more questions by key one fails.
+    fails_by_key: Mutex<Option<usize>>,
+    /// Whatever key is asked for, all records are given.
+    ignores_keys: AtomicBool,
     asked: Mutex<Vec<Asked>>,
     script: Mutex<HashMap<usize, Act>>,
     last_page: Mutex<Vec<Bytes>>,
@@ -77,6 +88,7 @@ pub fn orders() -> StreamSpec {
         incremental: Incremental::ModifiedSince { overlap: SignedDuration::from_mins(10) },
         reread: false,
         deletions: Deletions::CompareKeys,
+        compared: Compared::WHOLE,
     }
 }
 
@@ -107,10 +119,20 @@ pub fn products_with_variations() -> Vec<StreamSpec> {
 
 impl FakeShop {
     pub fn new(streams: Vec<StreamSpec>, page_size: usize) -> Arc<Self> {
+        Self::with_absence(streams, page_size, Absence::AskedByKey(10))
+    }
+
+    /// A shop of whose records that shows that they are gone.
+    pub fn with_absence(streams: Vec<StreamSpec>, page_size: usize, absence: Absence) -> Arc<Self> {
         Arc::new(Self {
             streams,
             page_size,
+            absence,
             lists: Mutex::default(),
+            unlisted: Mutex::default(),
+            asked_by_key: Mutex::default(),
+            fails_by_key: Mutex::default(),
+            ignores_keys: AtomicBool::new(false),
             asked: Mutex::default(),
             script: Mutex::default(),
             last_page: Mutex::default(),
@@ -158,11 +180,38 @@ impl FakeShop {
         taken
     }
 
+    /// Leaves records out of all lists; whoever asks by key is given them.
+    pub fn unlist(&self, stream: &'static str, ids: impl IntoIterator<Item = u64>) {
+        self.unlisted.lock().unwrap().extend(ids.into_iter().map(|id| (stream, id)));
+    }
+
+    /// Lists everything again.
+    pub fn list_all(&self) {
+        self.unlisted.lock().unwrap().clear();
+    }
+
+    /// Lets a question by key fail, after so many that do not.
+    pub fn fail_by_key_after(&self, questions: usize) {
+        *self.fails_by_key.lock().unwrap() = Some(questions);
+    }
+
+    /// Gives everything from now on, whatever key is asked for.
+    pub fn ignore_keys(&self) {
+        self.ignores_keys.store(true, Ordering::Relaxed);
+    }
+
+    /// What was asked for by key since this was last asked.
+    pub fn take_asked_by_key(&self) -> Vec<(&'static str, Vec<String>)> {
+        std::mem::take(&mut *self.asked_by_key.lock().unwrap())
+    }
+
     /// The records that a request selects, by id.
     fn selected(&self, request: &PageRequest<'_>) -> Vec<(u64, Row)> {
         let lists = self.lists();
+        let unlisted = self.unlisted.lock().unwrap();
         let rows = lists.get(request.stream.name).into_iter().flatten();
         let mut rows: Vec<(u64, Row)> = rows
+            .filter(|(id, _)| !unlisted.contains(&(request.stream.name, **id)))
             .filter(|(_, row)| request.parent.is_none() || row.parent.as_deref() == request.parent)
             .filter(|(_, row)| match request.walk {
                 Walk::Everything | Walk::Keys | Walk::NewestUntilKnown => true,
@@ -250,6 +299,29 @@ impl Source for FakeSource {
             records.push(Err(Error::new(kind, "the body ended in the middle")));
         }
         Ok(Page { records: stream::iter(records).boxed(), meta, total: Some(total), before: None })
+    }
+
+    fn absence(&self, _: &StreamSpec) -> Absence {
+        self.0.absence
+    }
+
+    async fn by_key(&self, stream: &StreamSpec, parent: Option<&str>, keys: &[String]) -> Result<Vec<Bytes>> {
+        let fails = self.0.fails_by_key.lock().unwrap().as_mut().is_some_and(|left| {
+            let is_due = *left == 0;
+            *left = left.saturating_sub(1);
+            is_due
+        });
+        if fails {
+            *self.0.fails_by_key.lock().unwrap() = None;
+            return Err(Error::new(Kind::Unreachable, "the shop was told to fail"));
+        }
+        self.0.asked_by_key.lock().unwrap().push((stream.name, keys.to_vec()));
+        let lists = self.0.lists();
+        if self.0.ignores_keys.load(Ordering::Relaxed) {
+            return Ok(lists.get(stream.name).into_iter().flatten().map(|(_, row)| row.raw.clone()).collect());
+        }
+        let rows = keys.iter().filter_map(|key| lists.get(stream.name)?.get(&key.parse().ok()?));
+        Ok(rows.filter(|row| parent.is_none() || row.parent.as_deref() == parent).map(|row| row.raw.clone()).collect())
     }
 
     fn next(&self, _: &PageRequest<'_>, meta: &Value, _: usize) -> Result<Next> {

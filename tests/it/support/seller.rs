@@ -162,10 +162,14 @@ impl Seller {
     /// A row without what may change in it though the shop does not mark the row as changed.
     pub fn comparable(self, mut row: Value) -> Value {
         match self {
-            // The names of categories.
+            // The names of categories; and what the shop draws anew for each answer.
             Self::WooCommerce => {
-                for category in row.get_mut("categories").and_then(Value::as_array_mut).into_iter().flatten() {
-                    *category = category["id"].clone();
+                if let Some(categories) = row.get_mut("categories").and_then(Value::as_array_mut) {
+                    categories.iter_mut().for_each(|category| *category = category["id"].clone());
+                    categories.sort_by_key(Value::as_u64);
+                }
+                if let Some(row) = row.as_object_mut() {
+                    row.remove("related_ids");
                 }
             }
             // Of the offer's files little is read here, see `AtPanel`.
