@@ -105,6 +105,12 @@ sent as materialized (
         order by ledger.object = 'order', ledger.sent_at desc, ledger.state <> 'acknowledged' desc
     ) as said
 ),
+named_before as materialized (
+    -- An order keeps the id under which it was first sent, whatever its number has become: updates find it by that.
+    select sent.order_id, min(sent.payload #>> '{order,externalOrderId}') as external_order_id
+    from sent
+    group by sent.order_id
+),
 contacts as materialized (
     select
         buyer.contact_id,
@@ -438,17 +444,21 @@ contents as materialized (
     left join contacts on contacts.contact_id = sums.contact_id
     left join lacking on lacking.order_id = sums.order_id
     left join baskets on baskets.order_id = sums.order_id
+    left join named_before on named_before.order_id = sums.order_id
     cross join lateral (
         select
-            case when settings.has_prefix then sums.connection || '-' else '' end
-            || nullif(
-                btrim(
-                    case
-                        when settings.order_id_rule = 'key' then sums.source_key
-                        else coalesce(nullif(btrim(sums.number), ''), sums.source_key)
-                    end
-                ),
-                ''
+            coalesce(
+                named_before.external_order_id,
+                case when settings.has_prefix then sums.connection || '-' else '' end
+                || nullif(
+                    btrim(
+                        case
+                            when settings.order_id_rule = 'key' then sums.source_key
+                            else coalesce(nullif(btrim(sums.number), ''), sums.source_key)
+                        end
+                    ),
+                    ''
+                )
             ) as external_order_id
     ) as numbered
     cross join lateral (

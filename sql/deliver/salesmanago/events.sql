@@ -14,6 +14,7 @@
 --   detail1, 3   names and quantities of those products, in the same order, as many as fit
 --   detail6, 7   the shop's keys of products and of variations, in the same order
 --   value        total; for RETURN the refunded sum
+--   externalId   of CANCELLATION and RETURN: what the PURCHASE was acknowledged under; a shop may number anew
 --   description  payment method            externalId  order number            detail2  order key
 --   detail4      delivery method           detail5     discount                detail8  language
 --   detail9      currency                  detail10    shipping                detail11 pick-up point
@@ -41,6 +42,7 @@ sent as (
     select
         candidate.key as order_id,
         events.purchase_state,
+        events.purchase_number,
         events.is_undone,
         events.is_open
     from pg_temp.deliver_candidates as candidate
@@ -48,6 +50,7 @@ sent as (
     cross join lateral (
         select
             max(ledger.state) filter (where ledger.object = 'purchase') as purchase_state,
+            max(ledger.payload ->> 'externalId') filter (where ledger.object = 'purchase') as purchase_number,
             bool_or(ledger.object in ('cancellation', 'return')) as is_undone,
             bool_or(ledger.state <> 'acknowledged') as is_open
         from delivery.ledger
@@ -100,6 +103,7 @@ called_for as materialized (
         contacts.email_consent,
         contacts.state as contact_state,
         sent.purchase_state,
+        sent.purchase_number,
         coalesce(sent.is_undone, false) as is_undone,
         coalesce(sent.is_open, false) as is_open,
         case
@@ -219,7 +223,7 @@ details as materialized (
                 'location', nullif(settings.location, ''),
                 'shopDomain', nullif(settings.shop_domain, ''),
                 'description', nullif(delivery.cut_bytes(btrim(payment_method), 2048), ''),
-                'externalId', nullif(delivery.cut_bytes(coalesce(number, source_key), 255), ''),
+                'externalId', nullif(delivery.cut_bytes(coalesce(purchase_number, number, source_key), 255), ''),
                 'detail1', nullif(names, ''),
                 'detail2', nullif(delivery.cut_bytes(source_key, 255), ''),
                 'detail3', nullif(quantities, ''),

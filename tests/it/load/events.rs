@@ -293,3 +293,18 @@ async fn what_the_target_cannot_take_yet_is_offered_again() {
     assert_eq!(shop.load().await.sent, counts(&[("purchase", 1)]));
     assert_eq!(shop.target.events(), pairs(&[("1", "PURCHASE"), ("2", "PURCHASE")]));
 }
+
+#[tokio::test]
+async fn what_undoes_an_order_names_it_as_its_purchase_did_whatever_its_number_is_by_now() {
+    let shop = Shop::new(json!({})).await;
+    shop.contact("a@shop.example", json!({})).await;
+    shop.order("a@shop.example", "1", json!({"number": "A-1"})).await;
+    shop.order("a@shop.example", "2", json!({"number": "A-2"})).await;
+    shop.load().await;
+    shop.order("a@shop.example", "1", json!({"number": "2024/1", "status": "CANCELLED", "extra": {"returned": true}}))
+        .await;
+    shop.order("a@shop.example", "2", json!({"number": "2024/2", "status": "CANCELLED"})).await;
+    shop.load().await;
+    let all = [("A-1", "PURCHASE"), ("A-1", "RETURN"), ("A-2", "CANCELLATION"), ("A-2", "PURCHASE")];
+    assert_eq!(shop.target.events(), pairs(&all));
+}

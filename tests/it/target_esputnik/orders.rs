@@ -435,3 +435,24 @@ async fn a_verification_reads_cards_back_and_says_that_orders_cannot_be() {
     assert_eq!((report.same, report.cannot_tell.values().sum::<u64>(), report.findings.len()), (1, 1, 1));
     assert_eq!(report.findings[0].differences[0].field, "first_name");
 }
+
+#[tokio::test]
+async fn an_order_keeps_the_id_under_which_it_was_sent() {
+    for way in ["orders", "events"] {
+        let (shop, account) = pair(json!({"contacts": {"consent": "all"}})).await;
+        shop.contact("a@shop.example", json!({})).await;
+        shop.order("a@shop.example", "1", json!({"number": "A-1", "status": "IN_PROGRESS"})).await;
+        let more = json!({"orders_via": way});
+        account.load(&shop, more.clone()).await.unwrap();
+        shop.order("a@shop.example", "1", json!({"number": "2024/1", "status": "IN_PROGRESS"})).await;
+        assert_eq!(
+            account.load(&shop, more.clone()).await.unwrap().tally.all_sent(),
+            0,
+            "{way}: a new number is no change"
+        );
+        shop.order("a@shop.example", "1", json!({"number": "2024/1", "status": "CANCELLED"})).await;
+        assert_eq!(account.load(&shop, more).await.unwrap().tally.all_sent(), 1, "{way}");
+        let sent = account.state(|state| json!([state.orders, state.events])).to_string();
+        assert!(sent.contains("A-1") && !sent.contains("2024/1"), "{way}: {sent}");
+    }
+}
