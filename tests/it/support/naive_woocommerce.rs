@@ -55,10 +55,17 @@ pub fn expected(shop: &WooCommerce) -> Expected {
         };
         if let Some(email) = &email {
             let shipping = &order["shipping"];
-            let has_address = [&billing["address_1"], &billing["city"]]
-                .iter()
-                .any(|part| part.as_str().is_some_and(|part| !part.is_empty()));
-            let place = if has_address { billing } else { shipping };
+            let has = |address: &Value, parts: &[&str]| {
+                parts.iter().any(|part| address[*part].as_str().is_some_and(|part| !part.is_empty()))
+            };
+            let street = ["address_1", "city"];
+            let place = if has(billing, &street) {
+                billing
+            } else if has(shipping, &street) || !has(billing, &["postcode", "state", "country"]) {
+                shipping
+            } else {
+                billing
+            };
             let row = Contact {
                 first_name: text(&billing["first_name"]),
                 last_name: text(&billing["last_name"]),
