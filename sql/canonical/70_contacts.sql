@@ -64,10 +64,12 @@ consents as (
         contact_id,
         channel,
         state,
-        stated_at
+        -- An agreement without any date is older than all else.
+        nullif(stated_at, '-infinity') as stated_at
     from canonical.consent_statements
     join affected_contacts using (contact_id)
-    order by contact_id, channel, stated_at desc, state desc
+    where taken_back_run is null
+    order by contact_id, channel, consent_statements.stated_at desc, state desc
 )
 select
     f.contact_id,

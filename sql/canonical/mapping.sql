@@ -10,6 +10,11 @@ create temp table mapping (
     staged_run bigint not null,
     settings jsonb not null,
     default_country text,
+    -- When the last complete walks began that the last transform knew of, of the lists that tell of people: what
+    -- contact_sources says of a record it said at that moment or later. Null where one has never been walked.
+    people_seen_at timestamptz,
+    -- Stream by stream, when the last complete walk began that this transform knows of.
+    walked jsonb not null,
     -- Whether tag names or switches differ from those of the last transform.
     tags_changed boolean not null,
     salt text not null

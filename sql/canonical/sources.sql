@@ -8,9 +8,13 @@ with identified as (
         m.salt,
         s.*,
         canonical.as_email(s.raw_email) as email,
-        holder.contact_id as holder_id
+        holder.contact_id as holder_id,
+        -- Other settings read another meaning from the same record, which is no change at the shop.
+        c.mapped_settings is not distinct from m.settings as is_understood_as_before,
+        case when s.kind in ('account', 'subscriber') then m.people_seen_at end as last_sight
     from mapped_contact_sources s
     cross join mapping m
+    join ops.connections c on c.connection = m.connection
     -- Consent given with an account's order is the account holder's, whatever address the order bears.
     left join canonical.contact_sources holder
         on s.kind = 'order'
@@ -47,25 +51,31 @@ select
     i.registered,
     i.newsletter,
     i.email_consent,
-    -- When a statement was made: the shop's own time, but never in the future, where it would outrank every later one.
-    -- A value that changed without a later time is dated when Wharf saw the change: an unsubscription that touches no
-    -- date must still win over what was said before it.
+    -- Most records say nothing, and a call costs.
     case
-        when i.email_consent = 'unknown' then null
-        when k.email_consent = i.email_consent and i.email_consent_at is null then k.email_consent_at
-        when k.email_consent in ('opt_in', 'opt_out') and k.email_consent <> i.email_consent
-            and (i.email_consent_at is null or i.email_consent_at <= k.email_consent_at) then now()
-        when k.email_consent = i.email_consent and i.email_consent_at < k.email_consent_at then k.email_consent_at
-        else least(now(), coalesce(i.email_consent_at, i.updated_at, i.created_at, now()))
+        when i.email_consent <> 'unknown' then canonical.consent_time(
+            i.email_consent,
+            i.email_consent_at,
+            coalesce(i.updated_at, i.created_at),
+            k.email_consent,
+            k.email_consent_at,
+            k.contact_id is not null and i.is_understood_as_before,
+            i.last_sight,
+            now()
+        )
     end,
     i.sms_consent,
     case
-        when i.sms_consent = 'unknown' then null
-        when k.sms_consent = i.sms_consent and i.sms_consent_at is null then k.sms_consent_at
-        when k.sms_consent in ('opt_in', 'opt_out') and k.sms_consent <> i.sms_consent
-            and (i.sms_consent_at is null or i.sms_consent_at <= k.sms_consent_at) then now()
-        when k.sms_consent = i.sms_consent and i.sms_consent_at < k.sms_consent_at then k.sms_consent_at
-        else least(now(), coalesce(i.sms_consent_at, i.updated_at, i.created_at, now()))
+        when i.sms_consent <> 'unknown' then canonical.consent_time(
+            i.sms_consent,
+            i.sms_consent_at,
+            coalesce(i.updated_at, i.created_at),
+            k.sms_consent,
+            k.sms_consent_at,
+            k.contact_id is not null and i.is_understood_as_before,
+            i.last_sight,
+            now()
+        )
     end,
     i.extra,
     i.created_at,
@@ -76,8 +86,10 @@ left join known k on k.connection = i.connection and k.source_key = i.source_key
 analyze incoming_contact_sources, affected_contact_sources;
 
 -- Every statement is kept. A source that moves to another contact takes what it has said along.
-insert into canonical.consent_statements (contact_id, channel, connection, source_key, stated_at, state, run_id)
-select i.contact_id, s.channel, i.connection, i.source_key, s.stated_at, s.state, m.run_id
+insert into canonical.consent_statements (
+    contact_id, channel, connection, source_key, stated_at, state, run_id, taken_back_run
+)
+select i.contact_id, s.channel, i.connection, i.source_key, s.stated_at, s.state, m.run_id, s.taken_back_run
 from incoming_contact_sources i
 cross join mapping m
 join canonical.contact_sources k
@@ -86,8 +98,27 @@ join canonical.consent_statements s
     on s.contact_id = k.contact_id and s.connection = k.connection and s.source_key = k.source_key
 on conflict do nothing;
 
+-- A record that says opt_in now has taken back the opt_out that it said before, also where that is dated at the end of
+-- its interval and this one at the beginning. What others say is compared with the beginning.
+update canonical.consent_statements said
+set taken_back_run = m.run_id
+from incoming_contact_sources i
+cross join mapping m
+cross join lateral (
+    values ('email', email_consent_at, email_consent), ('sms', sms_consent_at, sms_consent)
+) as says (channel, stated_at, state)
+where
+    says.state = 'opt_in'
+    and said.contact_id = i.contact_id
+    and said.channel = says.channel
+    and said.connection = i.connection
+    and said.source_key = i.source_key
+    and said.state = 'opt_out'
+    and said.stated_at >= coalesce(says.stated_at, '-infinity')
+    and said.taken_back_run is null;
+
 insert into canonical.consent_statements (contact_id, channel, connection, source_key, stated_at, state, run_id)
-select contact_id, channel, i.connection, source_key, stated_at, state, m.run_id
+select contact_id, channel, i.connection, source_key, coalesce(stated_at, '-infinity'), state, m.run_id
 from incoming_contact_sources i
 cross join mapping m
 cross join lateral (
@@ -95,8 +126,8 @@ cross join lateral (
 ) as said (channel, stated_at, state)
 where state <> 'unknown'
 on conflict (contact_id, channel, connection, source_key, stated_at) do update
-set state = excluded.state, run_id = excluded.run_id
-where consent_statements.state <> excluded.state;
+set state = excluded.state, run_id = excluded.run_id, taken_back_run = null
+where consent_statements.state <> excluded.state or consent_statements.taken_back_run is not null;
 
 select canonical.refresh_statistics('consent_statements', count(*))
 from incoming_contact_sources

@@ -40,6 +40,7 @@ create temporary table deliver_seen (
     address text primary key,
     email_opted_out boolean not null,
     sms_opted_out boolean not null,
+    created_at timestamptz,
     modified_at timestamptz
 );
 

@@ -71,3 +71,17 @@ cross join pg_temp.deliver_settings as settings
 join canonical.contacts on contacts.contact_id = successors.successor_id
 left join pg_temp.deliver_verdicts as verdict on verdict.contact_id = successors.successor_id
 group by successors.key;
+
+-- Opt-outs that the record which stated them has taken back.
+create temporary view deliver_taken_back as
+select contact_id, channel, stated_at
+from canonical.consent_statements
+where state = 'opt_out' and taken_back_run is not null;
+
+-- When a person last decided that an opt-in is followed whatever this target shows.
+create temporary view deliver_decisions as
+select decision.contact_id, decision.channel, decision.stated_at, max(decision.decided_at) as decided_at
+from delivery.consent_decisions as decision
+cross join pg_temp.deliver_settings as settings
+where decision.target = settings.value ->> 'target'
+group by decision.contact_id, decision.channel, decision.stated_at;

@@ -96,7 +96,8 @@ claims as (
         t.connection,
         t.source_key,
         row_number() over (
-            partition by t.channel order by t.stated_at desc, t.state desc, t.connection, t.source_key
+            partition by t.channel
+            order by t.taken_back_run is not null, t.stated_at desc, t.state desc, t.connection, t.source_key
         )
     from canonical.consent_statements t
     where t.contact_id = $1::uuid
@@ -133,10 +134,11 @@ statements as (
         jsonb_build_object(
             'channel', channel,
             'state', state,
-            'stated_at', delivery.iso_utc(stated_at),
+            'stated_at', delivery.iso_utc(nullif(stated_at, '-infinity')),
             'connection', connection,
             'record', source_key,
-            'run', run_id
+            'run', run_id,
+            'taken_back_run', taken_back_run
         )
         order by channel, stated_at desc, state desc, connection, source_key
     ) as list

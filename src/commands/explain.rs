@@ -98,13 +98,14 @@ fn say_contact(printer: &Printer, told: &Value) {
     heading(printer, "consent statements, the latest first", &told["consent_statements"]);
     for said in list(&told["consent_statements"]) {
         printer.line(format_args!(
-            "  {:<6} {:<8} {}  {} {} (run {})",
+            "  {:<6} {:<8} {}  {} {} (run {}{})",
             text(&said["channel"]),
             text(&said["state"]),
             text(&said["stated_at"]),
             text(&said["connection"]),
             text(&said["record"]),
-            said["run"]
+            said["run"],
+            if said["taken_back_run"].is_null() { "" } else { ", taken back since" }
         ));
     }
     heading(printer, "tags", &told["tags"]);

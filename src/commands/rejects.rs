@@ -12,6 +12,7 @@ Examples:
   wharf rejects list --stage delivery --code refused   one line each
   wharf rejects show --key 0b6f3a1e-...                everything known of a record
   wharf rejects retry --stage delivery                 send them again with the next load
+  wharf rejects retry --opt-in --key 0b6f3a1e-...      opt a contact in although the target shows an opt-out
   wharf rejects drop --stage canonical --code bad-phone";
 
 /// How many characters of a value a line shows.
@@ -52,6 +53,10 @@ enum Action {
         /// All of them
         #[arg(long, conflicts_with_all = ["stage", "code", "key"])]
         all: bool,
+        /// Of opt-outs that were kept (opt-out-kept): follow the shop's opt-in, because you know that the person wants it.
+        /// Kept in delivery.consent_decisions; an opt-out at the target after that counts again
+        #[arg(long, conflicts_with = "all")]
+        opt_in: bool,
     },
     /// Forget them; the records stay as they are
     Drop {
@@ -140,7 +145,12 @@ pub async fn run(global: &Global, args: Args) -> Result<Exit> {
                     printer.line("no such reject");
                 }
             }
-            Some(Action::Retry { which, all }) => {
+            Some(Action::Retry { which, opt_in: true, .. }) => {
+                let n = rejects::opt_in(&db, &which.narrowed()?).await?;
+                printer.document(&json!({ "opted_in": n }))?;
+                printer.line(format_args!("{n} contacts will be opted in by the next load"));
+            }
+            Some(Action::Retry { which, all, .. }) => {
                 let filter = if all { which.filter() } else { which.narrowed()? };
                 let done = rejects::retry(&db, &filter).await?;
                 printer.document(&done)?;

@@ -4,9 +4,9 @@
 
 use crate::error::Exit;
 use crate::stage::load::codes;
-use crate::stage::load::ledger::OUTCOME_UNKNOWN;
+use crate::stage::load::ledger::{OPT_OUT_KEPT, OUTCOME_UNKNOWN};
 use crate::store::{Database, Run};
-use crate::{Result, sql};
+use crate::{Error, Kind, Result, sql};
 use serde::Serialize;
 use std::ops::AddAssign;
 use tokio_postgres::types::ToSql;
@@ -244,7 +244,7 @@ pub async fn retry(db: &Database, filter: &Filter) -> Result<Retried> {
     let key = filter.key.as_deref().and_then(|key| key.parse::<Uuid>().ok());
     if filter.covers(Stage::Delivery) && (filter.key.is_none() || key.is_some()) {
         let row = transaction
-            .query_one(sql::file("deliver/rejects/retry.sql")?, &[&filter.code, &key, &OUTCOME_UNKNOWN])
+            .query_one(sql::file("deliver/rejects/retry.sql")?, &[&filter.code, &key, &OUTCOME_UNKNOWN, &OPT_OUT_KEPT])
             .await?;
         retried.delivery = u64::try_from(row.get::<_, i64>(0)).unwrap_or(0);
     }
@@ -279,6 +279,24 @@ pub async fn retry(db: &Database, filter: &Filter) -> Result<Retried> {
     }
     transaction.commit().await?;
     Ok(retried)
+}
+
+/// Follows opt-ins although the target shows an opt-out (`opt-out-kept`), because a person has decided so; of how many contacts.
+/// The decision is written to `delivery.consent_decisions`, and covers the opt-outs that were there when it was made.
+///
+/// # Errors
+/// [`Kind::Command`] where `filter` names other rejects; those of the database.
+pub async fn opt_in(db: &Database, filter: &Filter) -> Result<u64> {
+    let key = filter.key.as_deref().map(str::parse::<Uuid>).transpose();
+    let is_about_these =
+        filter.covers(Stage::Delivery) && filter.code.as_deref().is_none_or(|code| code == OPT_OUT_KEPT);
+    let (true, Ok(key)) = (is_about_these, key) else {
+        return Err(Error::new(Kind::Command, "--opt-in is about opt-outs that were kept at a target")
+            .hint("name a contact by --key, or all of them by --code opt-out-kept"));
+    };
+    let client = db.client().await?;
+    let row = client.query_one(sql::file("deliver/rejects/opt_in.sql")?, &[&OPT_OUT_KEPT, &key]).await?;
+    Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or(0))
 }
 
 /// Forgets rejects; how many. A record whose outcome is unknown stays held: it is never sent again.

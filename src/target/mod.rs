@@ -203,8 +203,12 @@ pub struct ContactState {
     pub email_opted_out: bool,
     /// Whether the person has withdrawn consent to text messages there.
     pub sms_opted_out: bool,
+    /// When the card was made there.
+    pub created_at: Option<Timestamp>,
     /// When the card was last changed there.
     pub modified_at: Option<Timestamp>,
+    /// Whether the card is shown and yet deleted: it takes no events, but an opt-out on it counts.
+    pub is_deleted: bool,
 }
 
 /// What the ledger says the target holds of one object.

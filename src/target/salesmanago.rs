@@ -325,7 +325,9 @@ impl SalesManago {
         };
         let there = self.contacts(&[old.clone(), new.clone()]).await?;
         let differ = old.to_lowercase() != new.to_lowercase();
-        match (there.first().is_some_and(Option::is_some), there.get(1).is_some_and(Option::is_some)) {
+        let is_there =
+            |place: usize| there.get(place).is_some_and(|card| card.as_ref().is_some_and(|card| !card.is_deleted));
+        match (is_there(0), is_there(1)) {
             (true, true) if differ => {
                 return Ok(BatchOutcome::one(Outcome::Refused {
                     code: "address-taken",
@@ -436,17 +438,20 @@ impl Target for SalesManago {
             let body = Map::from_iter([("email".to_owned(), json!(chunk))]);
             for card in contacts_in(self.read("api/contact/basic", body).await?)? {
                 let flag = |name: &str| card.get(name).and_then(Value::as_bool).unwrap_or(false);
-                let Some(email) = card.get("email").and_then(Value::as_str).filter(|_| !flag("deleted")) else {
-                    continue;
+                let Some(email) = card.get("email").and_then(Value::as_str) else { continue };
+                let time = |name: &str| {
+                    let at = card.get(name).and_then(Value::as_i64)?;
+                    Timestamp::from_millisecond(at).ok()
                 };
-                let modified = card.get("modifiedOn").and_then(Value::as_i64);
                 states.insert(
                     email.trim().to_lowercase(),
                     ContactState {
                         target_id: card.get("contactId").or_else(|| card.get("id")).and_then(word),
                         email_opted_out: flag("optedOut"),
                         sms_opted_out: flag("optedOutPhone"),
-                        modified_at: modified.and_then(|at| Timestamp::from_millisecond(at).ok()),
+                        created_at: time("createdOn"),
+                        modified_at: time("modifiedOn"),
+                        is_deleted: flag("deleted"),
                     },
                 );
             }

@@ -31,18 +31,25 @@ struct Person {
 /// Everybody.
 fn people() -> Vec<Person> {
     let first = [None, Some((true, Some(1))), Some((true, Some(4))), Some((false, Some(1))), Some((false, Some(4)))];
-    let first = first.into_iter().chain([Some((false, None))]);
-    let second = [None, Some((true, Some(0))), Some((true, Some(3))), Some((false, Some(3))), Some((false, None))];
-    let others = [None, Some((true, Some(2))), Some((false, Some(2)))];
+    let first = first.into_iter().chain([Some((false, None)), Some((true, None))]);
+    let second = [
+        None,
+        Some((true, Some(0))),
+        Some((true, Some(3))),
+        Some((false, Some(3))),
+        Some((false, None)),
+        Some((true, None)),
+    ];
+    let others = [None, Some((true, Some(2))), Some((false, Some(2))), Some((true, None))];
     let mut people = Vec::new();
     for (place, shop) in first.enumerate() {
         for (other_place, other_shop) in second.into_iter().enumerate() {
             for account in [None, Some(1)] {
-                people.push(Person { account, shops: [shop, other_shop], other: others[(place + other_place) % 3] });
+                people.push(Person { account, shops: [shop, other_shop], other: others[(place + other_place) % 4] });
                 people.push(Person {
                     account,
                     shops: [shop, other_shop],
-                    other: others[(place + other_place + 1) % 3],
+                    other: others[(place + other_place + 1) % 4],
                 });
             }
         }
@@ -55,11 +62,14 @@ fn expected(person: &Person) -> (&'static str, Option<usize>) {
     let said: Vec<Said> = person.shops.into_iter().flatten().collect();
     let yes = said.iter().filter(|(agreed, _)| *agreed).filter_map(|(_, at)| *at).max();
     let no = said.iter().filter(|(agreed, _)| !agreed).filter_map(|(_, at)| *at).max();
-    let own = match (yes, no, person.account) {
+    let agreed_somewhere = said.iter().any(|(agreed, _)| *agreed);
+    let own = match (yes.or(person.account.filter(|_| agreed_somewhere)), no, person.account) {
         // Whoever agreed in one shop has agreed, and the account's record tells of it, too.
         (Some(at), _, account) => Some(("opt_in", Some(at.max(account.unwrap_or(at))))),
         // Who is known to have agreed has withdrawn after that.
         (None, Some(at), account) => Some(("opt_out", Some(at.max(account.unwrap_or(at))))),
+        // Who agreed without a date did so before anything else was said.
+        (None, None, _) if agreed_somewhere => Some(("opt_in", None)),
         // Asked nobody ever was, but this one had agreed.
         (None, None, Some(_)) if !said.is_empty() => return ("opt_out", None),
         (None, None, Some(at)) => Some(("opt_in", Some(at))),
@@ -185,7 +195,7 @@ async fn statements_come_to_the_same_in_whatever_order_they_arrive() {
         for (order, arrival) in arrivals.iter().enumerate() {
             let id = id_of(number, order);
             let (found_state, found_at) = &found[&format!("p{id}@example.com")];
-            let is_dated = at.is_none_or(|at| found_at.as_deref() == Some(MOMENTS[at]));
+            let is_dated = found_at.as_deref() == at.map(|at| MOMENTS[at]) || at.is_none() && found_state == "opt_out";
             // Who had agreed and is said to refuse, without a date, has withdrawn when Wharf saw it: nothing older lifts it.
             let said: Vec<Said> = person.shops.into_iter().flatten().collect();
             let was_seen_to_withdraw =

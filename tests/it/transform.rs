@@ -1,13 +1,7 @@
 //! What raw WooCommerce records come to mean, and that only what changed is written.
 
-use crate::support::staged::{StagedShop, category, customer, order, product};
+use crate::support::staged::{StagedShop, category, customer, order, product, with};
 use serde_json::{Value, json};
-
-fn with(mut record: Value, changes: Value) -> Value {
-    let (Value::Object(fields), Value::Object(changes)) = (&mut record, changes) else { panic!("not objects") };
-    fields.extend(changes);
-    record
-}
 
 async fn small_shop() -> StagedShop {
     let shop = StagedShop::new(json!({"default_country": "PL"})).await;
@@ -300,10 +294,42 @@ async fn a_statement_dated_in_the_future_cannot_outrank_everything_after_it() {
     );
     shop.stage("shop", "customers", &[future]).await;
     shop.transform().await;
-    assert_eq!(shop.value("select email_consent_at <= now() from canonical.contacts").await, "true");
+    assert_eq!(
+        shop.value("select concat_ws('|', email_consent, email_consent_at) from canonical.contacts").await,
+        "opt_in",
+        "what is no time dates nothing"
+    );
     shop.stage("shop", "customers", &[consenting(7, "no", "2024-01-02T10:00:00")]).await;
     shop.transform().await;
     assert_eq!(shop.value("select email_consent from canonical.contacts").await, "opt_out");
+}
+
+#[tokio::test]
+async fn a_guest_who_gives_no_more_than_a_country_keeps_it() {
+    let shop = StagedShop::new(json!({})).await;
+    let guest = |id: u32, billing: Value, shipping: Value| {
+        let email = format!("g{id}@example.com");
+        let billing = with(json!({"email": email, "address_1": "", "city": ""}), billing);
+        with(order(id, 0, &email, 50), json!({"billing": billing, "shipping": shipping}))
+    };
+    let elsewhere = json!({"address_1": "Hauptstraße 1", "city": "Berlin", "country": "DE"});
+    let orders = [
+        guest(1, json!({"country": "PL"}), json!({"address_1": "", "city": "", "country": ""})),
+        guest(2, json!({"country": "PL", "postcode": "00-001"}), json!({})),
+        guest(3, json!({"country": "PL"}), elsewhere),
+        guest(4, json!({"country": ""}), json!({"address_1": "", "city": "", "country": "CZ"})),
+    ];
+    shop.stage("shop", "orders", &orders).await;
+    shop.transform().await;
+    assert_eq!(
+        shop.column("select concat_ws('|', email, street, postal_code, city, country) from canonical.contacts").await,
+        [
+            "g1@example.com|PL",
+            "g2@example.com|00-001|PL",
+            "g3@example.com|Hauptstraße 1|Berlin|DE",
+            "g4@example.com|CZ",
+        ]
+    );
 }
 
 #[tokio::test]

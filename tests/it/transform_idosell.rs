@@ -226,6 +226,49 @@ async fn a_zero_date_is_no_consent_and_a_real_one_counts_until_the_newsletter_sp
 }
 
 #[tokio::test]
+async fn who_bought_without_an_account_and_subscribes_carries_the_tag_of_subscribers() {
+    let shop = shop(json!({})).await;
+    let agreed = || json!({"1": said(1, "y", "2026-01-01 12:00:00")});
+    let unregistered = |id: u32, email: &str| with(client(id, email), json!({"isUnregistered": "y"}));
+    let tags = "select concat_ws('|', email, tag, (first_at at time zone 'UTC')::date) from canonical.contact_tags
+        join canonical.contacts using (contact_id)";
+    let list = [
+        ("email-1", subscriber(1, "bought@example.com", "n", agreed())),
+        ("email-2", subscriber(2, "account@example.com", "y", agreed())),
+        ("email-3", subscriber(3, "alone@example.com", "n", agreed())),
+        ("email-4", subscriber(4, "silent@example.com", "n", json!({"1": said(1, "n", "0000-00-00 00:00:00")}))),
+        // The list may call registered whom the shop's own record does not.
+        ("email-5", subscriber(5, "listed@example.com", "y", agreed())),
+    ];
+    stage(&shop, "subscribers", &list).await;
+    shop.transform().await;
+    let clients = [
+        ("1", unregistered(1, "bought@example.com")),
+        ("2", client(2, "account@example.com")),
+        ("4", unregistered(4, "silent@example.com")),
+        ("5", unregistered(5, "listed@example.com")),
+    ];
+    stage(&shop, "customers", &clients).await;
+    shop.transform().await;
+    assert_eq!(
+        shop.column(tags).await,
+        [
+            "account@example.com|rejestracja|2025-11-02",
+            "alone@example.com|newsletter|2026-01-01",
+            "bought@example.com|newsletter|2026-01-01",
+            "listed@example.com|newsletter|2026-01-01",
+        ]
+    );
+    // Whoever makes an account is a subscriber without one no more.
+    stage(&shop, "customers", &[("1", client(1, "bought@example.com"))]).await;
+    shop.transform().await;
+    assert_eq!(
+        shop.column(&format!("{tags} where email = 'bought@example.com'")).await,
+        ["bought@example.com|rejestracja|2025-11-02"]
+    );
+}
+
+#[tokio::test]
 async fn who_never_agreed_has_not_refused_and_who_had_agreed_has_withdrawn() {
     let shop = shop(json!({})).await;
     let zero = || json!({"1": said(1, "n", "0000-00-00 00:00:00")});

@@ -5,9 +5,10 @@
 -- (`has_next`):
 --
 --   unsubscribe   its address goes on the list of unsubscribed ones, before anything is imported
---   resubscribe   its address comes off that list: only for an opt-in that is later than the opt-out that we sent,
---                 and than the one that the person made at eSputnik (delivery.opt_outs); else that one is kept and
---                 noted (`kept`)
+--   resubscribe   its address comes off that list: only for an opt-in that is later than the opt-out that we sent, or
+--                 by which the record that withdrew has taken that back; and later than the one that the person made
+--                 at eSputnik (delivery.opt_outs), or decided by a person since (`wharf rejects retry`). Else that one
+--                 is kept and noted (`kept`)
 --   import        the card; new people are confirmed by it
 --   subscribe     a new person of whom it is not known whether they agreed, unconfirmed
 --
@@ -103,13 +104,20 @@ stated as (
         case
             when base ->> 'email' = wanted ->> 'email' then (base #>> '{consent,email,at}')::timestamptz
         end as sent_at,
-        opt_outs.opted_out_at
+        base #>> '{consent,email,respected}' = 'true' as was_kept,
+        opt_outs.opted_out_at,
+        decision.decided_at
     from judged
     cross join settings
     left join delivery.opt_outs
         on opt_outs.target = settings.target
         and opt_outs.channel = 'email'
         and opt_outs.address = lower(wanted ->> 'email')
+    left join pg_temp.deliver_decisions as decision
+        on decision.contact_id = judged.key
+        and decision.channel = 'email'
+        and wanted #>> '{consent,email,state}' = 'opt_in'
+        and decision.stated_at is not distinct from (wanted #>> '{consent,email,at}')::timestamptz
 ),
 wishes as (
     select
@@ -123,10 +131,27 @@ wishes as (
         and (
             -- What we have put on the list.
             coalesce(sent_state = 'opt_out' and stated_at > sent_at, false)
+            or (
+                coalesce(sent_state = 'opt_out', false)
+                and exists (
+                    select
+                    from pg_temp.deliver_taken_back as back
+                    where back.contact_id = stated.key and back.channel = 'email' and back.stated_at = stated.sent_at
+                )
+            )
             -- What the person has, before the shop heard of the opt-in.
-            or (opted_out_at is not null and (sent_state is distinct from 'opt_in' or stated_at > sent_at))
+            or (
+                opted_out_at is not null
+                and (
+                    sent_state is distinct from 'opt_in'
+                    or coalesce(stated_at > coalesce(sent_at, '-infinity'), false)
+                    or (was_kept and decided_at is not null)
+                )
+            )
         ) as wants_in,
-        coalesce(stated_at > opted_out_at, opted_out_at is null) as is_later
+        opted_out_at is null
+        or coalesce(stated_at > opted_out_at, false)
+        or coalesce(opted_out_at <= decided_at, false) as is_later
     from stated
 ),
 decided as materialized (
@@ -140,6 +165,7 @@ decided as materialized (
             when step <> 'send' then wanted
             when wants_in and not is_later then
                 jsonb_set(wanted, '{consent,email}', (wanted #> '{consent,email}') || '{"respected": true}')
+            when wants_in then wanted
             when (base #> '{consent,email}') - 'respected' = wanted #> '{consent,email}' then
                 jsonb_set(wanted, '{consent,email}', base #> '{consent,email}')
             when sent_state = 'opt_out' and state <> 'opt_out' and not wants_in then

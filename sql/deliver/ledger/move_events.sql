@@ -1,4 +1,5 @@
--- A card was renamed: what hangs on the old contact hangs on the new one from now on, and the old contact is forgotten.
+-- A card was renamed: what hangs on the old contact hangs on the new one from now on, and the old contact is forgotten,
+-- except for what is known of the card: who made it, and in which channels it was ever opted in.
 -- Rows are deleted and inserted, because contact_id is what they would be distributed by. $1 target, $2 old, $3 new.
 with renamed as (
     select * from unnest($2::uuid[], $3::uuid[]) as pair (former_id, contact_id)
@@ -8,6 +9,17 @@ removed as (
     using renamed
     where ledger.contact_id = renamed.former_id and ledger.target = $1
     returning ledger.*, renamed.contact_id as new_contact_id
+),
+inherited as (
+    update delivery.ledger
+    set first_call_at = removed.first_call_at,
+        opted_in = array(select unnest(ledger.opted_in) union select unnest(removed.opted_in) order by 1)
+    from removed
+    where removed.object = 'contact'
+        and ledger.contact_id = removed.new_contact_id
+        and ledger.target = removed.target
+        and ledger.object = 'contact'
+        and ledger.key = removed.new_contact_id
 )
 insert into delivery.ledger (
     target,

@@ -1,8 +1,9 @@
 -- Delivery rejects become pending again. $1 code or null, $2 key or null, $3 the code of unknown outcomes: those were
--- held, and are given free because a person has looked. Gives how many records that is.
+-- held, and are given free because a person has looked; $4 the code of opt-outs that were kept, which stay: the same
+-- opt-in comes to the same, unless a person decides (opt_in.sql). Gives how many records that is.
 with taken as (
     delete from delivery.rejects
-    where ($1::text is null or code = $1) and ($2::uuid is null or key = $2)
+    where ($1::text is null or code = $1) and ($2::uuid is null or key = $2) and code <> $4
     returning target, pipeline, object, key, code, run_id
 ),
 restored as (

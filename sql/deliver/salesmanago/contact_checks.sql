@@ -1,7 +1,7 @@
 -- Whose cards are to be looked at before they are opted in: one row per address of pg_temp.deliver_desired, in lower
 -- case.
--- The same as `wants_in` of contact_requests.sql says, without rendering a request that the look may change; whoever it
--- should miss is looked at once the request says so. $1 settings, as for contacts.sql.
+-- Nobody is missed whom `wants_in` of contact_requests.sql names, without rendering a request that the look may change;
+-- whoever should be is looked at once the request says so. $1 settings, as for contacts.sql.
 select distinct lower(coalesce(ledger.payload ->> 'email', desired.payload ->> 'email')) as address
 from pg_temp.deliver_desired as desired
 left join delivery.ledger
@@ -21,8 +21,9 @@ where desired.verdict = 'send'
         ) as consent
         where stated ->> 'state' = 'opt_in'
             and (
-                coalesce(sent ->> 'state', 'unknown') = 'unknown'
-                or (stated ->> 'at')::timestamptz > (sent ->> 'at')::timestamptz
+                coalesce(sent ->> 'state', 'unknown') <> 'opt_in'
+                or coalesce(sent ->> 'respected', 'false') = 'true'
+                or (stated ->> 'at')::timestamptz > coalesce((sent ->> 'at')::timestamptz, '-infinity')
             )
     )
 order by address

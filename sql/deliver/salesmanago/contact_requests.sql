@@ -4,9 +4,10 @@
 -- verdict: send (operation, address and request say what), same (it holds just that), skip and reject as before.
 -- Here the consent flags are decided (CTE `flags`), after the table in section 5.1 of the sheet:
 --
---   given      forceOptIn, once per statement; only a later statement lifts an opt-out that we sent, and an opt-out
---              found on the card is kept unless the shop's statement is later than the card's last change (`kept`),
---              also where we made the card: it does not tell why, or how often, somebody was opted out there
+--   given      forceOptIn, once per statement; what we opted out is lifted by a later statement, or where the record
+--              that withdrew says the contrary now. An opt-out found on the card is kept (`kept`), unless the shop's
+--              statement is later than the card's last change; or nobody but us has changed the card, and we opted it
+--              out, or made it and it was never opted in; or a person has decided since (`wharf rejects retry`)
 --   withdrawn  forceOptOut, once per statement
 --   unknown    neither: an existing card stays as it is, a new one is opted out by the platform
 --
@@ -31,6 +32,8 @@ based as materialized (
         desired.payload as desired,
         ledger.payload as base,
         ledger.state as base_state,
+        ledger.first_call_at,
+        ledger.opted_in,
         moved.key is not null as is_moved,
         coalesce(moved.successor_is_there, false) as successor_is_there,
         coalesce(moved.is_renamed, false) as is_renamed
@@ -82,19 +85,63 @@ statements as (
         (wanted #>> array['consent', channel.name, 'at'])::timestamptz as stated_at,
         base #>> array['consent', channel.name, 'state'] as sent_state,
         (base #>> array['consent', channel.name, 'at'])::timestamptz as sent_stated_at,
+        base #>> array['consent', channel.name, 'respected'] = 'true' as was_kept,
         case channel.name when 'email' then seen.email_opted_out else seen.sms_opted_out end as is_opted_out_there,
-        seen.modified_at
+        seen.modified_at,
+        -- The call before which there was no card was ours.
+        coalesce(seen.created_at >= date_trunc('milliseconds', first_call_at), false) as is_made_by_us,
+        channel.name = any (opted_in) as was_opted_in,
+        seen.created_at,
+        -- Its last change is our last write.
+        coalesce(
+            seen.modified_at between date_trunc('milliseconds', ours.began_at) and ours.ended_at,
+            false
+        ) as is_changed_by_us,
+        decision.decided_at
     from judged
+    cross join settings
     cross join (values ('email'), ('sms')) as channel (name)
     left join pg_temp.deliver_seen as seen
         on seen.address = lower(coalesce(base ->> 'email', wanted ->> 'email'))
+    left join lateral (
+        -- Everything of ours changes a card, events included.
+        select
+            batches.started_at as began_at,
+            greatest(written.sent_at, written.confirmed_at) as ended_at
+        from delivery.ledger as written
+        left join delivery.batches using (batch_id)
+        where written.contact_id = coalesce(judged.former_id, judged.key)
+            and written.target = settings.target
+            and seen.address is not null
+        order by written.sent_at desc
+        limit 1
+    ) as ours on true
+    left join pg_temp.deliver_decisions as decision
+        on decision.contact_id = judged.key
+        and decision.channel = channel.name
+        and wanted #>> array['consent', channel.name, 'state'] = 'opt_in'
+        and decision.stated_at is not distinct from (wanted #>> array['consent', channel.name, 'at'])::timestamptz
     where step in ('send', 'untag', 'opt_out')
 ),
 wishes as materialized (
     select
         statements.*,
         state = 'opt_in'
-        and (sent_state is null or sent_state = 'unknown' or coalesce(stated_at > sent_stated_at, false)) as wants_in,
+        and (
+            coalesce(sent_state, 'unknown') = 'unknown'
+            or coalesce(stated_at > coalesce(sent_stated_at, '-infinity'), false)
+            or (
+                sent_state = 'opt_out'
+                and exists (
+                    select
+                    from pg_temp.deliver_taken_back as back
+                    where back.contact_id = statements.key
+                        and back.channel = statements.channel
+                        and back.stated_at = statements.sent_stated_at
+                )
+            )
+            or (was_kept and decided_at is not null)
+        ) as wants_in,
         state = 'opt_out'
         and (sent_state is distinct from 'opt_out' or stated_at is distinct from sent_stated_at) as wants_out
     from statements
@@ -112,7 +159,14 @@ flags as (
     cross join lateral (
         select
             coalesce(is_opted_out_there, false)
-            and not coalesce(stated_at > modified_at, false) as is_kept
+            and not coalesce(stated_at > modified_at, false)
+            and not coalesce(modified_at <= decided_at, false)
+            and not coalesce(
+                (is_changed_by_us or (is_made_by_us and modified_at = created_at))
+                and (sent_state = 'opt_out' or (is_made_by_us and not was_opted_in))
+                and not coalesce(was_kept, false),
+                false
+            ) as is_kept
     ) as guard
 ),
 decided as materialized (
@@ -133,11 +187,13 @@ decided as materialized (
             else wanted || jsonb_build_object('consent', jsonb_build_object(
                 'email', case
                     when email.kept then wanted #> '{consent,email}' || '{"respected": true}'
+                    when email.force_in then wanted #> '{consent,email}'
                     when (base #> '{consent,email}') - 'respected' = wanted #> '{consent,email}' then base #> '{consent,email}'
                     else wanted #> '{consent,email}'
                 end,
                 'sms', case
                     when sms.kept then wanted #> '{consent,sms}' || '{"respected": true}'
+                    when sms.force_in then wanted #> '{consent,sms}'
                     when (base #> '{consent,sms}') - 'respected' = wanted #> '{consent,sms}' then base #> '{consent,sms}'
                     else wanted #> '{consent,sms}'
                 end

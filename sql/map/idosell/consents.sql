@@ -126,14 +126,15 @@ said as (
         r.source_key,
         r.channel,
         case
-            when own.agreed then 'opt_in'
-            when p.agreed then 'outvoted'
+            when own.agreed and not is_refused then 'opt_in'
+            when p.agreed and not is_refused then 'outvoted'
             -- A refusal without a date is what the shop says of everybody who was never asked.
             when own.refused_at is not null then 'opt_out'
+            when own.agreed then 'opt_in'
         end as state,
         case
-            when own.agreed then own.agreed_at
-            when p.agreed then p.agreed_at
+            when own.agreed and not is_refused then own.agreed_at
+            when p.agreed and not is_refused then p.agreed_at
             else own.refused_at
         end as stated_at,
         c.agreed_at as claimed_at,
@@ -144,6 +145,10 @@ said as (
     left join by_person p using (person)
     left join by_row own on own.source_key = r.source_key
     left join claims c on c.source_key = r.payload ->> 'client_number' and c.channel = r.channel
+    -- An agreement without a date is older than every refusal that has one.
+    cross join lateral (
+        select p.refused_at is not null and coalesce(p.agreed_at, c.agreed_at) is null
+    ) as weighed (is_refused)
     union all
     select
         'account',

@@ -1,6 +1,6 @@
 -- IdoSell newsletter subscribers, by e-mail and by SMS, as sources of contacts. Who has an account is the person of the
--- account, whatever address the list bears; who has none is known here alone, and carries the tag of subscribers for as
--- long as they agree.
+-- account, whatever address the list bears; who has none, whether they have bought without one or are known here alone,
+-- carries the tag of subscribers for as long as they agree.
 insert into mapped_contact_sources (
     source_key, kind, raw_email, raw_phone, phone, language, newsletter, email_consent, email_consent_at, sms_consent,
     sms_consent_at, extra, created_at, updated_at
@@ -12,14 +12,14 @@ select
     canonical.as_text(p.phone_cellular),
     canonical.e164(p.phone_cellular, m.default_country),
     canonical.as_language(p.language),
-    a.source_key is null and p.registered is distinct from 'y' and e.state is not distinct from 'opt_in',
+    not has_account and e.state is not distinct from 'opt_in',
     coalesce(e.state, 'unknown'),
     e.stated_at,
     coalesce(t.state, 'unknown'),
     t.stated_at,
     case when is_relay then jsonb_build_object('marketplace', true) else '{}' end,
     -- For people without an account the day of joining; for others the last change of their consent.
-    case when a.source_key is null then said_at end,
+    case when not has_account then said_at end,
     said_at
 from source_subscribers s
 cross join mapping m
@@ -28,6 +28,13 @@ cross join lateral jsonb_to_record(s.payload) as p (
 )
 left join staging.customers a
     on a.connection = s.connection and a.source_key = p.client_number and a.deleted_at is null
+cross join lateral (
+    -- The customer's record knows better than the list, where there is one.
+    select case
+        when a.source_key is null then p.registered is not distinct from 'y'
+        else a.payload ->> 'isUnregistered' is distinct from 'y'
+    end
+) as standing (has_account)
 cross join lateral (
     select coalesce(canonical.as_text(a.payload ->> 'clientEmail'), canonical.as_text(p.email))
 ) as who (address)

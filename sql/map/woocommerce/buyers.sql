@@ -38,8 +38,11 @@ left join staging.customers a
     and a.deleted_at is null
 cross join lateral (select p.billing) as billing (b)
 cross join lateral (
+    -- The buyer may have given no more than a country.
     select case
-        when coalesce(b ->> 'address_1', '') <> '' or coalesce(b ->> 'city', '') <> '' then b
+        when concat(b ->> 'address_1', b ->> 'city') <> '' then b
+        when concat(p.shipping ->> 'address_1', p.shipping ->> 'city') <> '' then p.shipping
+        when concat(b ->> 'postcode', b ->> 'state', b ->> 'country') <> '' then b
         else p.shipping
     end
 ) as place (address)

@@ -6,7 +6,7 @@ use super::people::{Channel, Client, Kind};
 use super::people_rows::shop_name;
 use super::shop::Shop;
 use super::writes::{blank_client, set_status};
-use super::zone::ZERO_TIME;
+use super::zone::{UNDATED, ZERO_TIME};
 use crate::sandbox::stock::chance::{Chance, Subject};
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 /// - `{"create_client": {"login": "…", "email": "…", …}}`, `{"edit_client": {"id": 41, "email": "…", …}}`,
 ///   `{"delete_client": 41}`, `{"subscribe": {"email": "…", "shop": 1}}` (somebody without an account);
 /// - `{"consent": {"client": 41, "channel": "email", "shop": 1, "agreed": false}}`, with `at` for another time than the
-///   panel's present (`"2026-02-14 09:12:30"`);
+///   panel's present (`"2026-02-14 09:12:30"`; `"0000-00-00 00:00:00"` for a statement without a date);
 /// - `{"edit_product": {"id": 100, "price": 19.5, "pieces": 3, "name": "…", "categories": [16], "class": "deleted",
 ///   "visible": false}}`, `{"rename_category": {"id": 16, "name": "…"}}`;
 /// - `{"advance_seconds": 3600}`: the clock;
@@ -108,6 +108,7 @@ pub fn change(shop: &mut Shop, request: &Value) -> Result<Value, String> {
             let place = shop_place(shop, wanted)?;
             let at = match wanted.get("at") {
                 None => shop.now(),
+                Some(at) if at == ZERO_TIME => UNDATED,
                 Some(at) => at.as_str().and_then(|text| shop.panel.zone.read(text)).ok_or("`at` is a time")?,
             };
             client.state(channel, place, agreed, at);

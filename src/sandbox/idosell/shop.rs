@@ -8,7 +8,7 @@ use super::orders::{self, Orders};
 use super::people::{Channel, Client, Kind, Panel};
 use super::people_rows::{self, Clients, Newsletter, Purchases, client_class, news_class};
 use super::returns::Returns;
-use super::zone::Zone;
+use super::zone::{UNDATED, Zone};
 use crate::sandbox::php::to_bytes;
 use crate::sandbox::stock::Stock;
 use crate::sandbox::table::{Head, Row, Table};
@@ -210,7 +210,7 @@ impl Shop {
         self.clients.put(Row { head, class, owner: 0, json });
         for channel in [Channel::Email, Channel::Sms] {
             let news = client.news(channel);
-            let said = news.iter().flatten().map(|statement| statement.at).max();
+            let said = news.iter().flatten().map(|statement| statement.at).filter(|at| *at != UNDATED).max();
             let mut json = Vec::new();
             people_rows::newsletter(&mut json, &client, channel, &panel.zone);
             let modified = said.unwrap_or(client.created);

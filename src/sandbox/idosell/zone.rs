@@ -12,6 +12,8 @@ use jiff::tz::TimeZone;
 
 /// No date, as PHP and MySQL write it.
 pub const ZERO_TIME: &str = "0000-00-00 00:00:00";
+/// The moment of what has no date: written as [`ZERO_TIME`].
+pub const UNDATED: i64 = i64::MIN;
 /// No day.
 pub const ZERO_DATE: &str = "0000-00-00";
 
@@ -55,6 +57,9 @@ impl Zone {
 
     /// `2026-02-14 09:12:30`
     pub fn time(&self, seconds: i64) -> String {
+        if seconds == UNDATED {
+            return ZERO_TIME.to_owned();
+        }
         let at = self.naive(seconds);
         let (date, time) = (at.date(), at.time());
         format!(

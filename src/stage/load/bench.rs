@@ -415,13 +415,21 @@ impl Bench {
             addresses.iter().zip(states).filter_map(|(address, state)| Some((address, state.as_ref()?))).collect();
         let column = |take: fn(&ContactState) -> bool| seen.iter().map(|(_, state)| take(state)).collect::<Vec<_>>();
         let names: Vec<String> = seen.iter().map(|(address, _)| address.to_lowercase()).collect();
-        let modified: Vec<Option<jiff::Timestamp>> = seen.iter().map(|(_, state)| state.modified_at).collect();
+        let time = |take: fn(&ContactState) -> Option<jiff::Timestamp>| {
+            seen.iter().map(|(_, state)| take(state)).collect::<Vec<_>>()
+        };
         self.client
             .execute(
-                "insert into pg_temp.deliver_seen (address, email_opted_out, sms_opted_out, modified_at)
-                 select * from unnest($1::text[], $2::boolean[], $3::boolean[], $4::timestamptz[])
+                "insert into pg_temp.deliver_seen (address, email_opted_out, sms_opted_out, created_at, modified_at)
+                 select * from unnest($1::text[], $2::boolean[], $3::boolean[], $4::timestamptz[], $5::timestamptz[])
                  on conflict do nothing",
-                &[&names, &column(|state| state.email_opted_out), &column(|state| state.sms_opted_out), &modified],
+                &[
+                    &names,
+                    &column(|state| state.email_opted_out),
+                    &column(|state| state.sms_opted_out),
+                    &time(|state| state.created_at),
+                    &time(|state| state.modified_at),
+                ],
             )
             .await?;
         Ok(())

@@ -33,7 +33,11 @@ pub const SOLUTIONS: &[(&str, &str)] = &[
     ("no-order-id", "the shop gives the order neither a number nor a key: put it right at the shop"),
     ("no-segmentation", "switch segmentation on for the type of event at the target, then retry"),
     ("no-total", "the shop gives no total for the order, or one below zero: put it right at the shop"),
-    (super::ledger::OPT_OUT_KEPT, "a note, nothing to do: a later opt-in at the shop is sent"),
+    (
+        super::ledger::OPT_OUT_KEPT,
+        "a later opt-in at the shop is sent by itself; where you know that the person wants this one, \
+         `wharf rejects retry --opt-in --key ID`",
+    ),
     (
         super::ledger::OUTCOME_UNKNOWN,
         "look at the target whether it arrived: `wharf rejects retry` sends it again, `wharf rejects drop` leaves it",

@@ -47,7 +47,7 @@ impl Load<'_> {
     }
 
     /// Whether cards are looked at before an opt-in.
-    fn looks_first(&self) -> bool {
+    pub(super) fn looks_first(&self) -> bool {
         self.settings.check_existing && !failpoint::is_planted(Bug::LiftOptOut)
     }
 

@@ -50,19 +50,19 @@ impl Load<'_> {
             addresses.sort_unstable();
             let mut looks = self.looks(&addresses);
             let mut there = Vec::new();
-            let mut ids = Vec::new();
+            let mut shown = Vec::new();
             while let Some(look) = looks.next().await {
                 let (chunk, states) = look?;
                 for (address, state) in chunk.iter().zip(states) {
-                    let Some(state) = state else { continue };
+                    let Some(state) = state.filter(|state| !state.is_deleted) else { continue };
                     for contact in open.remove(address).unwrap_or_default() {
                         there.push(contact);
-                        ids.push(state.target_id.clone());
+                        shown.push(Some(state.clone()));
                     }
                 }
             }
             if !there.is_empty() {
-                self.ledger.confirm(&there, &ids).await?;
+                self.ledger.confirm(&there, &shown).await?;
                 confirmed.extend(there);
             }
             if open.is_empty() || Instant::now() >= self.wait_until() {

@@ -10,7 +10,7 @@ use crate::failpoint::{self, Bug, Point};
 use crate::json::Json;
 use crate::store::Database;
 use crate::store::lease::Lease;
-use crate::target::{Item, Manner, Operation};
+use crate::target::{ContactState, Item, Manner, Operation};
 use crate::{Error, Kind, Result, sql};
 use deadpool_postgres::{GenericClient, Transaction};
 use serde_json::Value;
@@ -369,22 +369,36 @@ impl Ledger<'_> {
         Ok(records.iter().map(|record| attempts.get(&record.key).copied().unwrap_or(0)).collect())
     }
 
-    /// Notes that the target has been seen to hold contacts.
+    /// Notes that the target has been seen to hold contacts, and which of them are opted in there.
     ///
     /// # Errors
     /// Those of the database; [`crate::Kind::LeaseLost`].
-    pub async fn confirm(&self, contacts: &[Uuid], target_ids: &[Option<String>]) -> Result<()> {
+    pub async fn confirm(&self, contacts: &[Uuid], states: &[Option<ContactState>]) -> Result<()> {
+        let target_ids: Vec<Option<&str>> =
+            states.iter().map(|state| state.as_ref().and_then(|state| state.target_id.as_deref())).collect();
+        let are_in = |is_out: fn(&ContactState) -> bool| -> Vec<bool> {
+            let shows = |state: &ContactState| state.modified_at.is_some() && !is_out(state);
+            states.iter().map(|state| state.as_ref().is_some_and(shows)).collect()
+        };
+        let (email_in, sms_in) = (are_in(|state| state.email_opted_out), are_in(|state| state.sms_opted_out));
         let mut client = self.db.client().await?;
         let transaction = client.transaction().await?;
         self.lease().assert(&transaction).await?;
         GenericClient::execute(
             &transaction,
             "update delivery.ledger
-             set confirmed_at = now(), target_id = coalesce(seen.target_id, ledger.target_id)
-             from unnest($2::uuid[], $3::text[]) as seen (key, target_id)
+             set confirmed_at = now(),
+                 target_id = coalesce(seen.target_id, ledger.target_id),
+                 opted_in = array(
+                     select unnest(ledger.opted_in)
+                     union select 'email' where seen.email_in
+                     union select 'sms' where seen.sms_in
+                     order by 1
+                 )
+             from unnest($2::uuid[], $3::text[], $4::boolean[], $5::boolean[]) as seen (key, target_id, email_in, sms_in)
              where ledger.contact_id = seen.key and ledger.target = $1 and ledger.object = 'contact'
                  and ledger.key = seen.key",
-            &[&self.settings.target, &contacts, &target_ids],
+            &[&self.settings.target, &contacts, &target_ids, &email_in, &sms_in],
         )
         .await?;
         transaction.commit().await?;
@@ -642,8 +656,8 @@ impl Ledger<'_> {
                     record: (*record).clone(),
                     code: OPT_OUT_KEPT.to_owned(),
                     reason: format!(
-                        "the person has opted out of {channels} at the target and the shop's opt-in is not later; the \
-                         card was sent, its consent left alone"
+                        "opted out of {channels} at the target, and the shop's opt-in is not known to be later; the card \
+                         was sent, its consent left alone"
                     ),
                 })
             })

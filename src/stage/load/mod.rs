@@ -28,6 +28,7 @@ pub mod fingerprints;
 mod flight;
 pub mod guard;
 mod jobs;
+mod last_look;
 pub mod ledger;
 mod look_up;
 mod opt_outs;
@@ -246,6 +247,7 @@ pub async fn load_as(
         has_next: AtomicBool::new(false),
         wait_until: Mutex::new(Instant::now() + patience.appear),
         confirmed: Mutex::new(HashSet::new()),
+        written: Mutex::new(HashSet::new()),
         meter: Mutex::new(Progress::silent().meter("", None)),
         tally: Mutex::new(Tally::default()),
         answered: (AtomicU64::new(0), AtomicU64::new(0)),
@@ -345,6 +347,8 @@ struct Load<'a> {
     wait_until: Mutex<Instant>,
     /// The contacts that were seen at the target for the last slice of events.
     confirmed: Mutex<HashSet<Uuid>>,
+    /// Contacts that this load has changed and whose cards it looks at in the end.
+    written: Mutex<HashSet<Uuid>>,
     meter: Mutex<Meter>,
     tally: Mutex<Tally>,
     /// Records that the target took, and refused.
@@ -409,7 +413,8 @@ impl Load<'_> {
         if self.has_more.load(Ordering::Relaxed) {
             self.count(|tally| Tally::add(&mut tally.waiting, "answers keep being lost", 1));
         }
-        self.end_first_load().await
+        self.end_first_load().await?;
+        self.look_after().await
     }
 
     /// Takes the lease of the account. Until then the load holds only its pipeline's own.
@@ -609,6 +614,7 @@ impl Load<'_> {
             for taken in &end.acknowledged {
                 Tally::add(&mut tally.sent, taken.record.kind.as_str(), 1);
                 tally.opt_outs_kept += u64::from(taken.record.kept.is_some());
+                self.note_written(&taken.record);
             }
             for refusal in &end.refused {
                 Tally::add(&mut tally.rejected, refusal.code.as_str(), 1);

@@ -50,6 +50,7 @@ const STEPS: &[Step] = &[
     Step::ReadFeed,
     Step::Canonical("80_tags"),
     Step::Canonical("90_close"),
+    Step::Canonical("note_walks"),
 ];
 
 #[derive(Debug, Clone, Copy)]
@@ -162,6 +163,7 @@ async fn transform_after(
     transaction.batch_execute("set local jit = off").await?;
 
     let Some(platform) = open(&transaction, ctx.run.id, run_id, connection, full).await? else {
+        run_file(&transaction, "canonical/note_walks.sql").await?;
         let rejects = Rejects::of_canonical(&transaction, run_id, connection).await?;
         transaction.commit().await?;
         return Ok(TransformReport { connection: connection.to_owned(), mapped: 0, entities: Vec::new(), rejects });
@@ -241,6 +243,10 @@ async fn open(
             "insert into mapping
              select connection, platform, $2, case when $3 or mapped_settings is distinct from settings then 0 else mapped_run end,
                  $4, settings, settings ->> 'default_country',
+                 (select nullif(min(coalesce(mapped_full_at, '-infinity')), '-infinity') from ops.cursors
+                  where cursors.connection = $1 and stream in ('customers', 'subscribers')),
+                 (select coalesce(jsonb_object_agg(stream, full_at), '{}') from ops.cursors
+                  where cursors.connection = $1 and full_at is not null),
                  mapped_settings -> 'tags' is distinct from settings -> 'tags',
                  (select value from ops.settings where name = 'identity_salt')
              from ops.connections where connection = $1

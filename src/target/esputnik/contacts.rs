@@ -9,8 +9,8 @@ use crate::{Error, Kind, Result};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream;
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 
@@ -148,7 +148,9 @@ impl ESputnik {
                 // Cards do not show it; the activity list does.
                 email_opted_out: false,
                 sms_opted_out: false,
+                created_at: None,
                 modified_at: None,
+                is_deleted: false,
             }))
         })
     }
@@ -170,7 +172,7 @@ impl ESputnik {
         let zone = self.zone();
         let day = |moment: Timestamp| moment.to_zoned(zone.clone()).strftime("%Y-%m-%d").to_string();
         // A day more: whether the last day is within is not said.
-        let until = until.checked_add(jiff::SignedDuration::from_hours(24)).unwrap_or(until);
+        let until = until.checked_add(SignedDuration::from_hours(24)).unwrap_or(until);
         let mut query = vec![
             ("dateFrom", day(from)),
             ("dateTo", day(until)),
@@ -194,6 +196,9 @@ impl ESputnik {
     }
 }
 
+/// From the beginning of a second to its last microsecond.
+const REST_OF_SECOND: SignedDuration = SignedDuration::from_micros(999_999);
+
 /// The opt-out that a row of the list tells of; none of channels that Wharf does not write.
 fn opt_out(row: &Value, status: &str, zone: &TimeZone) -> Option<OptOut> {
     // Should the platform ignore the filter, others would be taken for opt-outs.
@@ -215,6 +220,8 @@ fn opt_out(row: &Value, status: &str, zone: &TimeZone) -> Option<OptOut> {
         let local = said.parse::<jiff::civil::DateTime>().ok()?;
         local.to_zoned(zone.clone()).ok().map(|zoned| zoned.timestamp())
     })?;
+    // The list knows whole seconds, and a withdrawal counts as made at the end of what it may have been.
+    let at = if at.subsec_nanosecond() == 0 { at + REST_OF_SECOND } else { at };
     Some(OptOut { address, channel, at })
 }
 

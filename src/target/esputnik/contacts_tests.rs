@@ -75,7 +75,7 @@ fn an_activity_is_an_opt_out_of_its_channel_in_the_accounts_zone() {
     let read = row(json!({"mediaType": "email"})).unwrap();
     assert_eq!(
         (read.address.as_str(), read.channel, read.at.to_string().as_str()),
-        ("a@shop.example", "email", "2023-09-14T05:30:03Z")
+        ("a@shop.example", "email", "2023-09-14T05:30:03.999999Z")
     );
     assert_eq!(
         row(json!({"mediaType": "SMS"})).map(|read| (read.address, read.channel)),
@@ -87,7 +87,7 @@ fn an_activity_is_an_opt_out_of_its_channel_in_the_accounts_zone() {
     assert!(row(json!({"activityDateTime": "soon"})).is_none());
     assert_eq!(
         row(json!({"activityDateTime": "2023-09-14T08:30:03+01:00"})).unwrap().at.to_string(),
-        "2023-09-14T07:30:03Z"
+        "2023-09-14T07:30:03.999999Z"
     );
 }
 

@@ -21,6 +21,7 @@ fn expected(shop: Statement, sent: Option<Statement>, card: Option<(bool, usize)
         ("opt_out", Some(("opt_out", sent_at))) => (false, at != sent_at, false),
         ("opt_out", _) => (false, true, false),
         (_, sent) => {
+            // An agreement without a date is older than every other.
             let is_news = sent.is_none_or(|(state, sent_at)| state == "unknown" || at > sent_at);
             let is_withdrawn_since = card.is_some_and(|(opted_out, changed)| opted_out && at <= Some(changed));
             (is_news && !is_withdrawn_since, false, is_news && is_withdrawn_since)
@@ -29,7 +30,7 @@ fn expected(shop: Statement, sent: Option<Statement>, card: Option<(bool, usize)
 }
 
 fn statements() -> Vec<Statement> {
-    let mut statements = vec![("unknown", None)];
+    let mut statements = vec![("unknown", None), ("opt_in", None)];
     for state in &STATES[1..] {
         statements.extend((0..3).map(|moment| (*state, Some(moment))));
     }
@@ -184,4 +185,114 @@ async fn without_check_existing_no_card_is_looked_at() {
     shop.load().await;
     assert_eq!(shop.target.state(|state| state.looks), 0);
     assert!(!shop.target.state(|state| state.cards["a@shop.example"].email_opted_out));
+}
+
+/// A time between two things that were done by the clock.
+fn now() -> Timestamp {
+    std::thread::sleep(std::time::Duration::from_millis(5));
+    let now = Timestamp::now();
+    std::thread::sleep(std::time::Duration::from_millis(5));
+    now
+}
+
+#[tokio::test]
+async fn a_card_that_wharf_made_and_nobody_opted_in_shows_no_withdrawal() {
+    let shop = Shop::new(json!({"contacts": {"consent": "all"}})).await;
+    let unknown = json!({"email_consent": "unknown", "email_consent_at": null});
+    let with = |city: &str| json!({"email_consent": "unknown", "email_consent_at": null, "city": city});
+    for email in ["made@shop.example", "touched@shop.example", "again@shop.example"] {
+        shop.contact(email, unknown.clone()).await;
+    }
+    let met = Card { email_opted_out: true, created_at: Some(now()), modified_at: Some(now()), ..Card::default() };
+    shop.target.state(|state| state.cards.insert("met@shop.example".into(), met));
+    shop.contact("met@shop.example", unknown.clone()).await;
+    shop.load().await;
+    // They agree at the shop, which is heard of only after the card was written to once more.
+    let agreed_at = now();
+    for email in ["made@shop.example", "touched@shop.example", "again@shop.example", "met@shop.example"] {
+        shop.contact(email, with("Sopot")).await;
+    }
+    shop.order("made@shop.example", "1", json!({})).await;
+    shop.load().await;
+    // Somebody else has changed this one since.
+    shop.target.state(|state| {
+        state.cards.get_mut("touched@shop.example").unwrap().modified_at = Some(now());
+    });
+    for email in ["made@shop.example", "touched@shop.example", "again@shop.example", "met@shop.example"] {
+        shop.contact(email, json!({"email_consent_at": agreed_at.to_string(), "city": "Sopot"})).await;
+    }
+    let tally = shop.load().await;
+    let is_out = |email: &str| shop.target.state(|state| state.cards[email].email_opted_out);
+    assert!(!is_out("made@shop.example") && !is_out("again@shop.example"), "nobody had withdrawn");
+    assert!(is_out("touched@shop.example"), "who changed it, and why, is not known");
+    assert!(is_out("met@shop.example"), "the card was there before");
+    assert_eq!(tally.opt_outs_kept, 2);
+
+    // What is kept once stays so, whatever is written to the card, until there is a later statement.
+    shop.contact("touched@shop.example", json!({"email_consent_at": agreed_at.to_string(), "city": "Hel"})).await;
+    shop.load().await;
+    assert!(is_out("touched@shop.example"));
+}
+
+#[tokio::test]
+async fn a_person_decides_what_nothing_tells() {
+    let shop = Shop::new(json!({})).await;
+    let left_at = now();
+    for email in ["a@shop.example", "b@shop.example"] {
+        let card = Card { email_opted_out: true, modified_at: Some(left_at), ..Card::default() };
+        shop.target.state(|state| state.cards.insert(email.into(), card));
+        shop.contact(email, json!({})).await;
+    }
+    assert_eq!(shop.load().await.opt_outs_kept, 2);
+    let filter = |key: Option<String>, code: Option<&str>| wharf::stage::rejects::Filter {
+        key,
+        code: code.map(str::to_owned),
+        ..Default::default()
+    };
+    let db = &shop.test.db;
+    let retried = wharf::stage::rejects::retry(db, &filter(None, Some("opt-out-kept"))).await.unwrap();
+    assert_eq!(retried.delivery, 0, "the same would come of it");
+    let a = contact_id("a@shop.example");
+    assert_eq!(wharf::stage::rejects::opt_in(db, &filter(Some(a.to_string()), None)).await.unwrap(), 1);
+    assert!(wharf::stage::rejects::opt_in(db, &filter(None, Some("refused"))).await.is_err());
+    shop.load().await;
+    let is_out = |email: &str| shop.target.state(|state| state.cards[email].email_opted_out);
+    assert!(!is_out("a@shop.example") && is_out("b@shop.example"));
+    assert_eq!(shop.rejects().await.len(), 1);
+    assert_eq!(shop.count("delivery.consent_decisions where channel = 'email'").await, 1);
+
+    // A decision is about what was there: who leaves after it has left.
+    shop.target.state(|state| {
+        let card = state.cards.get_mut("a@shop.example").unwrap();
+        card.email_opted_out = true;
+        card.modified_at = Some(now());
+    });
+    shop.change("delete from delivery.ledger").await;
+    shop.contact("a@shop.example", json!({"city": "Hel"})).await;
+    shop.load().await;
+    assert!(is_out("a@shop.example"));
+}
+
+#[tokio::test]
+async fn the_opt_out_of_a_deleted_card_counts() {
+    let shop = Shop::new(json!({})).await;
+    for (email, opted_out) in [("left@shop.example", true), ("in@shop.example", false)] {
+        let card = Card {
+            email_opted_out: opted_out,
+            modified_at: Some("2024-06-01T00:00:00Z".parse().unwrap()),
+            is_deleted: true,
+            ..Card::default()
+        };
+        shop.target.state(|state| state.cards.insert(email.into(), card));
+        shop.contact(email, json!({})).await;
+    }
+    assert_eq!(shop.load().await.opt_outs_kept, 1);
+    let requests = shop.target.take_contact_requests();
+    assert_eq!(requests["left@shop.example"]["forceOptIn"], false);
+    assert_eq!(requests["in@shop.example"]["forceOptIn"], true);
+    shop.contact("left@shop.example", json!({"email_consent_at": "2024-06-02T00:00:00Z"})).await;
+    // The card is younger by now: ours is its last change, and what it covers is not known.
+    assert_eq!(shop.load().await.opt_outs_kept, 1);
+    shop.contact("left@shop.example", json!({"email_consent_at": now().to_string()})).await;
+    assert_eq!(shop.load().await.opt_outs_kept, 0);
 }

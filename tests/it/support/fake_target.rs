@@ -45,7 +45,9 @@ pub struct Call {
 pub struct Card {
     pub email_opted_out: bool,
     pub sms_opted_out: bool,
+    pub created_at: Option<Timestamp>,
     pub modified_at: Option<Timestamp>,
+    pub is_deleted: bool,
     pub tags: Vec<String>,
 }
 
@@ -133,15 +135,21 @@ fn apply(state: &mut State, operation: &Operation, items: &[Item]) {
         let request = &item.request.value();
         if operation.object != "contact" {
             state.events.push((item.address.clone(), request.clone()));
+            // An event changes the card that it hangs on, and nothing of its consent.
+            if let Some(card) = state.cards.get_mut(&item.address) {
+                card.modified_at = Some(Timestamp::now());
+            }
             continue;
         }
         let flag = |name: &str| request[name] == true;
         let address = request["contact"]["email"].as_str().unwrap().to_owned();
-        let new = Card { email_opted_out: true, sms_opted_out: true, ..Card::default() };
+        let now = Some(Timestamp::now());
+        let new = Card { email_opted_out: true, sms_opted_out: true, created_at: now, ..Card::default() };
         let mut card = state.cards.remove(&address).unwrap_or(new);
         card.email_opted_out = flag("forceOptOut") || (card.email_opted_out && !flag("forceOptIn"));
         card.sms_opted_out = flag("forcePhoneOptOut") || (card.sms_opted_out && !flag("forcePhoneOptIn"));
-        card.modified_at = Some(Timestamp::now());
+        card.modified_at = now;
+        card.is_deleted = false;
         let list = |name: &str| {
             let texts = request[name].as_array().into_iter().flatten();
             texts.map(|tag| tag.as_str().unwrap().to_owned()).collect::<Vec<_>>()
@@ -238,7 +246,9 @@ impl Target for FakeTarget {
                     target_id: Some(format!("id-{address}")),
                     email_opted_out: card.email_opted_out,
                     sms_opted_out: card.sms_opted_out,
+                    created_at: card.created_at,
                     modified_at: card.modified_at,
+                    is_deleted: card.is_deleted,
                 })
             };
             addresses.iter().map(look).collect()

@@ -161,15 +161,16 @@ fn tags(panel: &AtPanel, wanted: &mut Expected) {
     for contact in wanted.contacts.values_mut().filter(|contact| contact.registered) {
         contact.tags.insert("rejestracja".to_owned());
     }
-    let clients: HashSet<u64> = panel.clients.iter().filter_map(|client| client["clientId"].as_u64()).collect();
-    // Found only in the newsletter: who bought without an account is a client.
-    let alone = panel.email.iter().filter(|said| {
-        said["shops"]["1"]["approval"] == "y"
-            && said["registered"] == "n"
-            && said["client_number"].as_u64().is_some_and(|id| !clients.contains(&id))
-    });
-    for said in alone {
-        let Some(email) = text(&said["email"]).as_deref().and_then(email) else { continue };
+    let clients: HashMap<u64, &Value> =
+        panel.clients.iter().filter_map(|client| Some((client["clientId"].as_u64()?, client))).collect();
+    for said in panel.email.iter().filter(|said| said["shops"]["1"]["approval"] == "y") {
+        let client = said["client_number"].as_u64().and_then(|id| clients.get(&id));
+        // Who bought without an account is a client without one.
+        let (is_registered, address) = match client {
+            Some(client) => (client["isUnregistered"] != "y", &client["clientEmail"]),
+            None => (said["registered"] != "n", &said["email"]),
+        };
+        let Some(email) = text(address).as_deref().and_then(email).filter(|_| !is_registered) else { continue };
         if let Some(contact) = wanted.contacts.get_mut(&email).filter(|contact| !contact.registered) {
             contact.tags.insert("newsletter".to_owned());
         }

@@ -55,10 +55,17 @@ pub fn expected(shop: &WooCommerce) -> Expected {
         };
         if let Some(email) = &email {
             let shipping = &order["shipping"];
-            let has_address = [&billing["address_1"], &billing["city"]]
-                .iter()
-                .any(|part| part.as_str().is_some_and(|part| !part.is_empty()));
-            let place = if has_address { billing } else { shipping };
+            let has = |address: &Value, parts: &[&str]| {
+                parts.iter().any(|part| address[*part].as_str().is_some_and(|part| !part.is_empty()))
+            };
+            let street = ["address_1", "city"];
+            let place = if has(billing, &street) {
+                billing
+            } else if has(shipping, &street) || !has(billing, &["postcode", "state", "country"]) {
+                shipping
+            } else {
+                billing
+            };
             let row = Contact {
                 first_name: text(&billing["first_name"]),
                 last_name: text(&billing["last_name"]),
@@ -156,8 +163,9 @@ fn status(shop_status: &str) -> Option<&'static str> {
     })
 }
 
-/// What a record says of marketing, and when. An order can only agree.
-fn statement(row: &Value, may_refuse: bool, otherwise: &str) -> Option<(String, &'static str)> {
+/// What a record says of marketing, and when. An order can only agree, and does so when it is placed; an account that
+/// agrees without a date does so before everything else.
+fn statement(row: &Value, is_account: bool, otherwise: &str) -> Option<(String, &'static str)> {
     let meta = |key: &str| {
         let entries = row["meta_data"].as_array()?;
         entries.iter().find(|entry| entry["key"] == key).map(|entry| entry["value"].clone())
@@ -166,10 +174,11 @@ fn statement(row: &Value, may_refuse: bool, otherwise: &str) -> Option<(String, 
     let said = value.as_str().map_or_else(|| value.to_string(), str::to_owned).trim().to_lowercase();
     let state = match said.as_str() {
         "yes" | "1" | "true" | "on" | "subscribed" => "opt_in",
-        "no" | "0" | "false" | "off" | "unsubscribed" if may_refuse => "opt_out",
+        "no" | "0" | "false" | "off" | "unsubscribed" if is_account => "opt_out",
         _ => return None,
     };
     let at = meta("marketing_consent_date").and_then(|at| at.as_str().map(|at| at.replace(' ', "T")));
+    let otherwise = if is_account && state == "opt_in" { "" } else { otherwise };
     let at = at.filter(|at| !at.is_empty()).unwrap_or_else(|| otherwise.to_owned());
     Some((at.trim_end_matches('Z').to_owned(), state))
 }

@@ -121,6 +121,13 @@ impl StagedShop {
     }
 }
 
+/// A record with other members.
+pub fn with(mut record: Value, changes: Value) -> Value {
+    let (Value::Object(fields), Value::Object(changes)) = (&mut record, changes) else { panic!("not objects") };
+    fields.extend(changes);
+    record
+}
+
 /// A customer account with the fields that the mapping reads.
 pub fn customer(id: u32, email: &str) -> Value {
     json!({
