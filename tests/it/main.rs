@@ -30,6 +30,8 @@ mod load;
 mod migrations;
 mod openapi;
 mod private_postgres;
+mod private_postgres_crash;
+mod private_postgres_links;
 mod questions;
 mod real_orders;
 mod sandbox_esputnik;
