@@ -8,7 +8,7 @@ use crate::error::Exit;
 use crate::printer::Printer;
 use crate::sandbox::woocommerce::Change;
 use crate::sandbox::{Platform, Sandbox, SandboxOptions, salesmanago, woocommerce};
-use crate::store::{Database, DatabaseLocation, private};
+use crate::store::{Database, DatabaseLocation, migrate, private};
 use crate::{Error, Kind, Result, sql};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -94,7 +94,7 @@ fn shop(args: &Args) -> woocommerce::Options {
 /// A database without Wharf's schemas: the demo's own, or the one that the user names for it.
 async fn open_empty(global: &Global, home: &Path, replace: bool) -> Result<Database> {
     let location = match global.database_url() {
-        Some(url) => DatabaseLocation::Url(url),
+        Some(url) => DatabaseLocation::from_options(Some(url))?,
         None => DatabaseLocation::Private(home.to_owned()),
     };
     let is_ours = matches!(location, DatabaseLocation::Private(_));
@@ -107,6 +107,8 @@ async fn open_empty(global: &Global, home: &Path, replace: bool) -> Result<Datab
                 "give the demo a database of its own, leave --database-url out, or let it be emptied with --replace",
             ));
     }
+    // What is dropped must be Wharf's.
+    migrate::refuse_foreign_schemas(&*db.client().await?).await?;
     db.client().await?.batch_execute(sql::file("demo/reset.sql")?).await?;
     db.migrate().await?;
     let archive = home.join("archive");
