@@ -44,6 +44,7 @@ mod sandbox_woocommerce;
 mod sandbox_woocommerce_auth;
 mod sandbox_woocommerce_changes;
 mod schema_docs;
+mod sessions;
 mod soak;
 mod source_woocommerce;
 mod sql_format;
