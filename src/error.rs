@@ -6,6 +6,14 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
+use tokio_postgres::error::SqlState;
+
+/// What to do when a server is gone for a while.
+pub(crate) const BACK: &str = "run the command again when the server is back; it continues where it stopped";
+
+/// What to do when a server takes no more connections.
+pub(crate) const FULL: &str = "the server takes no more connections now: run the command again, it continues where it stopped; \
+                               if it happens often, raise max_connections or the role's connection limit, or close other programs";
 
 /// The crate's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -308,15 +316,19 @@ impl From<tokio_postgres::Error> for Error {
             // Class 57P: the server was stopped; class 08: the connection is gone.
             Some(db) if db.code().code().starts_with("57P") || db.code().code().starts_with("08") => {
                 Error::new(Kind::DatabaseUnreachable, format!("PostgreSQL ended the connection: {}", db.message()))
-                    .hint("run the command again when the server is back; it continues where it stopped")
+                    .hint(BACK)
+            }
+            Some(db) if db.code() == &SqlState::TOO_MANY_CONNECTIONS => {
+                Error::new(Kind::DatabaseUnreachable, format!("PostgreSQL refused a connection: {}", db.message()))
+                    .hint(FULL)
             }
             Some(db) => Error::new(
                 Kind::Database,
                 format!("PostgreSQL refused a statement: {} ({})", db.message(), db.code().code()),
             ),
-            None => Error::new(Kind::DatabaseUnreachable, "the connection to PostgreSQL failed")
-                .hint("run the command again when the server is back; it continues where it stopped")
-                .because(error),
+            None => {
+                Error::new(Kind::DatabaseUnreachable, "the connection to PostgreSQL failed").hint(BACK).because(error)
+            }
         }
     }
 }

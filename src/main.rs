@@ -19,6 +19,7 @@ fn main() -> ExitCode {
     let global = Global::new(&cli.options);
     start_logs(cli.options.verbose, &global.progress);
     name_defects();
+    commands::hide_password(&arguments, &cli.options);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -8,7 +8,7 @@ use crate::error::Exit;
 use crate::printer::Printer;
 use crate::sandbox::woocommerce::Change;
 use crate::sandbox::{Platform, Sandbox, SandboxOptions, salesmanago, woocommerce};
-use crate::store::{Database, DatabaseLocation, address, private};
+use crate::store::{Database, DatabaseLocation, address, migrate, private};
 use crate::{Error, Kind, Result, sql};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -92,7 +92,10 @@ fn shop(args: &Args) -> woocommerce::Options {
 /// The demo's own database, without any row: its names and its sandbox must never meet those of real shops.
 async fn open_empty(global: &Global, home: &Path) -> Result<Database> {
     let location = match global.database_url() {
-        Some(url) => DatabaseLocation::Url(beside(&url).await?),
+        Some(url) => match DatabaseLocation::from_options(Some(url))? {
+            DatabaseLocation::Url(url) => DatabaseLocation::Url(beside(&url).await?),
+            DatabaseLocation::Private(_) => DatabaseLocation::Private(home.to_owned()),
+        },
         None => DatabaseLocation::Private(home.to_owned()),
     };
     let db = Database::connect(&location).await?;
@@ -102,6 +105,8 @@ async fn open_empty(global: &Global, home: &Path) -> Result<Database> {
         return Err(Error::new(Kind::Command, format!("{shown} holds data that no demo has made"))
             .hint("drop or rename that database, or leave --database-url out"));
     }
+    // What is dropped must be Wharf's.
+    migrate::refuse_foreign_schemas(&*db.client().await?).await?;
     db.client().await?.batch_execute(sql::file("demo/reset.sql")?).await?;
     db.migrate().await?;
     db.client().await?.batch_execute(sql::file("demo/mark.sql")?).await?;

@@ -11,6 +11,7 @@ pub mod db;
 pub mod demo;
 pub mod explain;
 pub mod extract;
+mod hide_password;
 pub mod init;
 pub mod load;
 mod pipeline;
@@ -24,6 +25,7 @@ pub mod tenant;
 pub mod transform;
 pub mod verify;
 
+pub use hide_password::hide_password;
 pub use pipeline::{
     PipelineFile, Strictness, in_file, load, open_database, say_rejects, try_fields, with_database, with_pipeline,
     with_run,
@@ -83,7 +85,8 @@ pub struct Cli {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Options of every command")]
 pub struct Options {
-    /// The Postgres to work in (postgres://user:password@host/database); left out, a private one is started
+    /// The Postgres to work in (postgres://user:password@host/database, or file:PATH of a file that holds this); left out,
+    /// a private one is started
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, global = true, value_name = "URL")]
     pub database_url: Option<SecretString>,
     /// Write the result as one JSON document, errors too
@@ -261,6 +264,7 @@ async fn watch_signals(global: Global) {
     }
     global.printer.warning("stopping after the batch in hand; press again to stop at once");
     global.stop.cancel();
+    crate::store::waiting::end_all();
     if next_signal().await {
         std::process::exit(Exit::Stopped as i32);
     }

@@ -5,8 +5,10 @@
 //! long COPY streams) uses [`Database::dedicated`].
 
 use super::address::Address;
-use super::migrate;
 use super::private::{self, PrivateServer};
+use super::waiting::{PAUSE, Wait};
+use super::{migrate, pooler};
+use crate::error::{BACK, FULL};
 use crate::{Error, Kind, Result};
 use deadpool_postgres::{Connect, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
 use futures::future::BoxFuture;
@@ -15,7 +17,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_postgres::error::SqlState;
@@ -31,28 +33,8 @@ const STARTING_UP: Duration = Duration::from_secs(600);
 /// How often the private server is joined anew when it cannot be reached.
 const PRIVATE_TRIES: u32 = 5;
 
-/// What every session of Wharf is set to, whatever the server's or the role's defaults are. The last statement makes the
-/// server notice within seconds that a process was killed while it waited for a long statement; platforms that cannot do
-/// that refuse the setting.
-const SESSION: &str = "
-    set timezone = 'UTC';
-    set datestyle = 'ISO';
-    set client_min_messages = 'warning';
-    set statement_timeout = 0;
-    set lock_timeout = 0;
-    set idle_in_transaction_session_timeout = 0;
-    set idle_session_timeout = 0;
-    set tcp_keepalives_idle = 30;
-    set tcp_keepalives_interval = 10;
-    set tcp_keepalives_count = 3;
-    do $$
-    begin
-        perform set_config('client_connection_check_interval', '1s', false);
-    exception when others then
-        null;
-    end
-    $$;
-";
+/// What every session is set to.
+const SESSION: &str = include_str!("../../sql/store/session.sql");
 
 /// Which server.
 #[derive(Clone)]
@@ -64,14 +46,21 @@ pub enum DatabaseLocation {
 }
 
 impl DatabaseLocation {
-    /// The server that `--database-url` or `DATABASE_URL` names; without either, the private one in `$WHARF_HOME` or the
-    /// user's data folder.
+    /// The server that `--database-url` or `DATABASE_URL` names, itself or by a file (`file:/run/secrets/database-url`);
+    /// without either, the private one in `$WHARF_HOME` or the user's data folder.
     ///
     /// # Errors
-    /// [`Kind::PrivatePostgres`] if no folder can be found for the private server.
+    /// [`Kind::Command`] if the file cannot be read; [`Kind::PrivatePostgres`] if no folder can be found for the private
+    /// server.
     pub fn from_options(database_url: Option<String>) -> Result<Self> {
         match database_url.filter(|url| !url.trim().is_empty()) {
-            Some(url) => Ok(Self::Url(url)),
+            Some(url) => match url.trim().strip_prefix("file:") {
+                Some(path) => std::fs::read_to_string(path).map(|url| Self::Url(url.trim().to_owned())).map_err(|error| {
+                    Error::new(Kind::Command, format!("the connection string cannot be read from {path}: {error}"))
+                        .hint("DATABASE_URL=file:/PATH names a file that holds postgresql://USER:PASSWORD@HOST/NAME alone")
+                }),
+                None => Ok(Self::Url(url)),
+            },
             None => private::home().map(Self::Private),
         }
     }
@@ -127,6 +116,7 @@ impl Database {
         let (url, server, address, connector, client) = match location {
             DatabaseLocation::Url(url) => {
                 let (address, connector, client) = reach(url, false).await?;
+                pooler::refuse(&client, &connector.connect_to(&address.config).await?.0, &address.shown).await?;
                 (url.clone(), None, address, connector, client)
             }
             DatabaseLocation::Private(home) => {
@@ -306,25 +296,26 @@ async fn reach(url: &str, is_private: bool) -> Result<(Address, Connector, Clien
 
 /// Connects for the first time: waits while the server starts up, creates the private server's database.
 async fn first_connection(connector: &Connector, address: &Address, is_private: bool) -> Result<Client> {
-    let began = Instant::now();
-    let mut has_told = false;
+    let mut wait = Wait::new(STARTING_UP);
     loop {
         let error = match connector.connect_to(&address.config).await {
             Ok((client, _)) => return Ok(client),
             Err(error) => error,
         };
         match error.code() {
-            Some(&SqlState::CANNOT_CONNECT_NOW) if began.elapsed() < STARTING_UP => {
-                if !has_told {
-                    tracing::warn!("PostgreSQL is starting up; waiting for it");
-                    has_told = true;
-                }
-                tokio::time::sleep(Duration::from_millis(200)).await;
+            // The private one was waited for before; it went down this moment, and is to be joined anew.
+            Some(&SqlState::CANNOT_CONNECT_NOW) if !is_private => {
+                wait.go_on(|| format!("{}: {}", address.shown, message(&error)))?;
+                tokio::time::sleep(PAUSE * 10).await;
             }
             Some(&SqlState::INVALID_CATALOG_NAME) if is_private => create_database(connector, &address.config).await?,
             _ => return Err(explain(error, address)),
         }
     }
+}
+
+fn message(error: &tokio_postgres::Error) -> String {
+    error.as_db_error().map_or_else(|| error.to_string(), |db| db.message().to_owned())
 }
 
 async fn create_database(connector: &Connector, config: &Config) -> Result<()> {
@@ -381,7 +372,10 @@ fn explain(error: tokio_postgres::Error, address: &Address) -> Error {
             &SqlState::INVALID_CATALOG_NAME => {
                 Error::new(Kind::Command, detail).hint("create the database, or name another in the connection string")
             }
-            _ => Error::new(Kind::DatabaseUnreachable, detail).because(error),
+            code => {
+                let hint = if *code == SqlState::TOO_MANY_CONNECTIONS { FULL } else { BACK };
+                Error::new(Kind::DatabaseUnreachable, detail).hint(hint)
+            }
         };
     }
     let mut causes = Vec::new();

@@ -7,6 +7,7 @@
 //! A consumer is read by one process at a time. Lock, pages and position share one session: a reader whose session was cut
 //! can move nothing any more, so it needs no fencing number.
 
+use super::lease::{self, LEAVING};
 use super::run::holder;
 use crate::{Error, Kind, Result, sql};
 use jiff::SignedDuration;
@@ -249,8 +250,7 @@ impl Consumer {
         beginning: Option<Beginning>,
         entities: Option<&[String]>,
     ) -> Result<Self> {
-        let locked: bool =
-            session.query_one("select pg_try_advisory_lock(hashtextextended($1, 0))", &[&lock(name)]).await?.get(0);
+        let locked = lease::lock_within(session, &lock(name), LEAVING).await?;
         let known = session
             .query_opt("select run_id, seq, entities, holder from ops.consumers where name = $1", &[&name])
             .await?;
@@ -312,9 +312,7 @@ impl Consumer {
 /// # Errors
 /// [`Kind::LeaseHeld`]; those of the database.
 pub async fn forget(session: &Client, name: &str) -> Result<bool> {
-    let locked: bool =
-        session.query_one("select pg_try_advisory_lock(hashtextextended($1, 0))", &[&lock(name)]).await?.get(0);
-    if !locked {
+    if !lease::lock_within(session, &lock(name), LEAVING).await? {
         return Err(Error::new(Kind::LeaseHeld, format!("consumer {name} is being read"))
             .hint("stop its reader, then forget it"));
     }

@@ -12,6 +12,7 @@ use std::fmt;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 /// How long [`Lease::take`] waits for another holder.
@@ -20,8 +21,15 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// How long the server is asked to wait at a time for a lease held by another; what else the session is asked waits with it.
 pub(super) const WAIT: &str = "1s";
 
+/// How long whoever does not wait for others waits all the same: the session of a process that has ended is gone at the
+/// server a moment later, a second at most where it was in the middle of a statement.
+pub(super) const LEAVING: Duration = Duration::from_secs(3);
+
 /// The pause after the server would not wait.
 const RETRY: Duration = Duration::from_millis(250);
+
+/// The pause between two tries of who does not wait for others.
+const BRIEF: Duration = Duration::from_millis(25);
 
 /// How much in a hurry whoever wants a lease is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +59,8 @@ impl Lease {
         Self::take_within(db, run, name, PATIENCE).await
     }
 
-    /// As [`Lease::take`], waiting up to `patience`; zero tries once.
+    /// As [`Lease::take`], waiting up to `patience`; zero waits only as long as the session of a process that has ended may
+    /// take to go.
     ///
     /// # Errors
     /// [`Kind::LeaseHeld`].
@@ -168,7 +177,8 @@ fn lease_lock(name: &str) -> String {
 async fn take(db: &Database, run: &Run, name: &str, patience: Duration, want: Want) -> Result<Lease> {
     let began = Instant::now();
     let mut has_told = false;
-    let mut is_ours = try_lock(run, name).await?;
+    let at_once = if patience.is_zero() { LEAVING } else { Duration::ZERO };
+    let mut is_ours = lock_within(&run.shared.session, &lease_lock(name), at_once).await?;
     while !is_ours {
         let waited = began.elapsed();
         if waited >= patience {
@@ -216,13 +226,16 @@ async fn take(db: &Database, run: &Run, name: &str, patience: Duration, want: Wa
     }
 }
 
-async fn try_lock(run: &Run, name: &str) -> Result<bool> {
-    let row = run
-        .shared
-        .session
-        .query_one("select pg_try_advisory_lock(hashtextextended($1, 0))", &[&lease_lock(name)])
-        .await?;
-    Ok(row.get(0))
+/// Takes a session lock, trying for `patience`; zero tries once. False if somebody else holds it still.
+pub(super) async fn lock_within(session: &Client, lock: &str, patience: Duration) -> Result<bool> {
+    let began = Instant::now();
+    loop {
+        let row = session.query_one("select pg_try_advisory_lock(hashtextextended($1, 0))", &[&lock]).await?;
+        if row.get(0) || began.elapsed() >= patience {
+            return Ok(row.get(0));
+        }
+        tokio::time::sleep(BRIEF).await;
+    }
 }
 
 /// Waits inside the server, which hands the lock over the moment it is free; false if it is still held.
@@ -230,7 +243,7 @@ async fn wait_for_lock(run: &Run, name: &str, patience: Duration) -> Result<bool
     // The server's own limit of waiting is a second; who has less patience looks once more.
     if patience < Duration::from_secs(1) {
         tokio::time::sleep(RETRY.min(patience)).await;
-        return try_lock(run, name).await;
+        return lock_within(&run.shared.session, &lease_lock(name), Duration::ZERO).await;
     }
     let session = &run.shared.session;
     match session.execute("select pg_advisory_lock(hashtextextended($1, 0))", &[&lease_lock(name)]).await {

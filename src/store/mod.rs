@@ -4,6 +4,8 @@
 //! - [`database`]: opens a database, of one's own or private, and hands out connections;
 //! - [`address`] and [`tls`]: connection strings and TLS with libpq's meaning;
 //! - [`private`]: a PostgreSQL of Wharf's own, started and stopped as needed;
+//! - [`pooler`]: tells a connection pooler apart that would not keep our sessions;
+//! - [`waiting`]: waits for a server, bounded and ended by a stop;
 //! - [`migrate`]: brings the schemas up to this program, and refuses newer ones;
 //! - [`run`]: what a command did, as rows that analysts can read;
 //! - [`staging`], [`storable`], [`cursor`], [`walk_keys`] and [`doubts`]: what was read of shops, how far, and what is gone
@@ -23,12 +25,14 @@ pub mod doubts;
 pub mod feed;
 pub mod lease;
 pub mod migrate;
+mod pooler;
 pub mod private;
 pub mod run;
 pub mod staging;
 pub mod statistics;
 pub mod storable;
 pub mod tls;
+pub mod waiting;
 pub mod walk_keys;
 
 pub use database::{Database, DatabaseLocation, Listener};

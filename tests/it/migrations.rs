@@ -72,3 +72,33 @@ async fn every_table_view_and_column_that_analysts_see_is_explained() {
         .unwrap();
     assert_eq!(schemas.len(), 5);
 }
+
+#[tokio::test]
+async fn a_schema_of_somebody_elses_with_a_name_that_is_needed_is_named_before_anything_is_made() {
+    let url = postgres::empty_database_url().await;
+    let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client.batch_execute("create schema canonical; create schema marts").await.unwrap();
+    let error = Database::open(&DatabaseLocation::Url(url)).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Command);
+    assert!(error.detail().ends_with("schema canonical, schema marts"), "{error}");
+    let made = "select count(*) from pg_class c join pg_namespace n on n.oid = relnamespace
+                where nspname not like 'pg\\_%' and nspname <> 'information_schema'";
+    assert_eq!(client.query_one(made, &[]).await.unwrap().get::<_, i64>(0), 0);
+    let schemas = "select count(*) from pg_namespace where nspname in ('ops', 'staging', 'delivery')";
+    assert_eq!(client.query_one(schemas, &[]).await.unwrap().get::<_, i64>(0), 0);
+}
+
+#[tokio::test]
+async fn a_row_of_the_history_that_makes_no_sense_is_an_error() {
+    for change in ["checksum = 'x'", "checksum = null", "applied_on = 'yesterday'", "applied_on = null", "name = null"]
+    {
+        let db = support::database().await;
+        let statement = format!("update public.wharf_migrations set {change} where version = 2");
+        db.client().await.unwrap().batch_execute(&statement).await.unwrap();
+        let error = Database::open(&DatabaseLocation::Url(db.url.clone())).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Database);
+        assert!(error.detail().contains("a row that wharf did not write"), "{change}: {error}");
+        assert!(error.hint_text().is_some());
+    }
+}

@@ -13,12 +13,14 @@
 //!     password     their password
 //! ```
 
+use super::files::Folder;
 use super::user::ServerUser;
 use crate::{Error, Kind, Result};
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
-use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
+use rustix::fs::OFlags;
+use std::fs::{DirBuilder, File, Permissions};
+use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Longest path of a socket: 107 bytes and a final zero on Linux, 103 on the BSDs and macOS.
@@ -31,13 +33,44 @@ const LARGEST_LOG: u64 = 10 << 20;
 #[derive(Debug, Clone)]
 pub struct Layout {
     home: PathBuf,
+    folder: PathBuf,
     user: Option<ServerUser>,
 }
 
 impl Layout {
-    /// The layout below `home`; `user` is who runs the server, if that is not the current user.
+    /// The layout below `home`, a path without links; `user` is who runs the server, if that is not the current user.
     pub fn new(home: &Path, user: Option<ServerUser>) -> Self {
-        Self { home: home.to_owned(), user }
+        let folder = home.join("postgres");
+        // It may lead to another disk. The server calls its folder by its real name, so everything here does.
+        let folder = std::fs::canonicalize(&folder).unwrap_or(folder);
+        Self { home: home.to_owned(), folder, user }
+    }
+
+    /// The layout below `home`, with the user who is to run the server there.
+    ///
+    /// # Errors
+    /// [`Kind::PrivatePostgres`] if the data belongs to somebody else, if root finds no user to hand it to, or if that user
+    /// could plant links where root works.
+    pub fn of(home: &Path) -> Result<Self> {
+        let mut layout = Self::new(home, None);
+        layout.user = ServerUser::choose(&layout.data())?;
+        if let Some(user) = &layout.user {
+            for folder in [&layout.home, &layout.folder] {
+                if let Some(open) = user.in_control(folder) {
+                    let (open, name) = (open.display(), user.name());
+                    return Err(Error::new(
+                        Kind::PrivatePostgres,
+                        format!(
+                            "as root, wharf does not work in {open}, which {name}, the user of its server, may change"
+                        ),
+                    )
+                    .hint(format!(
+                        "run wharf as {name}, or take the folder over: chown root {open} && chmod go-w {open}"
+                    )));
+                }
+            }
+        }
+        Ok(layout)
     }
 
     /// Who runs the server, if that is not the current user.
@@ -47,7 +80,17 @@ impl Layout {
 
     /// The folder of all that belongs to the server.
     pub fn folder(&self) -> PathBuf {
-        self.home.join("postgres")
+        self.folder.clone()
+    }
+
+    /// The folder of all that belongs to the server, open.
+    pub fn open(&self) -> Result<Folder> {
+        Folder::open(&self.folder)?.ok_or_else(|| missing(&self.folder))
+    }
+
+    /// The database's folder, open; `None` if there is no database yet.
+    pub fn open_data(&self) -> Result<Option<Folder>> {
+        Folder::open(&self.data())
     }
 
     /// The database.
@@ -82,21 +125,18 @@ impl Layout {
 
     /// Opens one of the lock files.
     pub fn lock_file(&self, name: &str) -> Result<File> {
-        let path = self.folder().join(name);
-        OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(|error| cannot("open", &path, error))
+        self.open()?.open_or_make(name, OFlags::RDWR)
     }
 
     /// Makes the folders that do not exist yet, and sees that the server's user can reach them.
     pub fn prepare(&self) -> Result<()> {
         let folder = self.folder();
         std::fs::create_dir_all(&folder).map_err(|error| {
+            if folder.is_symlink() {
+                let detail = format!("{} is a symbolic link that leads to no folder", folder.display());
+                return Error::new(Kind::PrivatePostgres, detail)
+                    .hint("make the folder it leads to, or remove the link");
+            }
             cannot("create", &folder, error).hint("set WHARF_HOME to a folder that you may write to")
         })?;
         let Some(user) = &self.user else {
@@ -127,25 +167,7 @@ impl Layout {
     pub fn make_private(&self, folder: &Path) -> Result<()> {
         DirBuilder::new().mode(0o700).create(folder).map_err(|error| cannot("create", folder, error))?;
         match &self.user {
-            Some(user) => user.own(folder),
-            None => Ok(()),
-        }
-    }
-
-    /// Writes a file that only the current user may read.
-    pub fn write_secret(&self, path: &Path, text: &str) -> Result<()> {
-        let written = || {
-            let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)?;
-            file.write_all(text.as_bytes())
-        };
-        written().map_err(|error| cannot("write", path, error))
-    }
-
-    /// Writes a file that the server reads.
-    pub fn write_for_server(&self, path: &Path, text: &str) -> Result<()> {
-        self.write_secret(path, text)?;
-        match &self.user {
-            Some(user) => user.own(path),
+            Some(user) => Folder::open(folder)?.ok_or_else(|| missing(folder))?.give_to(user),
             None => Ok(()),
         }
     }
@@ -167,7 +189,8 @@ impl Layout {
         PathBuf::from(format!("/tmp/wharf-{}-{hash:016x}", self.server_uid()))
     }
 
-    fn server_uid(&self) -> u32 {
+    /// The number of the user who runs the server.
+    pub fn server_uid(&self) -> u32 {
         match &self.user {
             Some(user) => user.uid(),
             None => rustix::process::geteuid().as_raw(),
@@ -189,31 +212,37 @@ impl Layout {
 
     /// Makes the log file, moves a large one aside, and tells where new lines will begin.
     pub fn prepare_log(&self) -> Result<u64> {
-        let path = self.log();
-        if std::fs::metadata(&path).is_ok_and(|log| log.len() > LARGEST_LOG) {
-            let old = path.with_extension("old");
-            std::fs::rename(&path, &old).map_err(|error| cannot("rename", &path, error))?;
+        let (folder, path) = (self.open()?, self.log());
+        let file = || folder.open_or_make("log", OFlags::WRONLY | OFlags::APPEND);
+        let length =
+            |file: &File| file.metadata().map(|log| log.len()).map_err(|error| cannot("look at", &path, error));
+        // What is no file is put aside as well: the server opens the log by its name.
+        let is_usable = match file() {
+            Ok(file) => length(&file)? <= LARGEST_LOG,
+            Err(_) => false,
+        };
+        if !is_usable {
+            folder.rename("log", "log.old")?;
         }
-        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
-        let length = file.and_then(|file| file.metadata()).map_err(|error| cannot("open", &path, error))?.len();
+        let file = file()?;
         if let Some(user) = &self.user {
-            user.own(&path)?;
+            user.own(&file, &path)?;
         }
-        Ok(length)
+        length(&file)
     }
 
     /// The last lines that the server wrote after `begin`.
     pub fn log_tail(&self, begin: u64) -> Vec<String> {
         let mut bytes = Vec::new();
-        let read = || -> std::io::Result<()> {
-            let mut file = File::open(self.log())?;
-            let end = file.metadata()?.len();
-            file.seek(SeekFrom::Start(begin.max(end.saturating_sub(16 << 10))))?;
-            file.read_to_end(&mut bytes)?;
-            Ok(())
+        let mut read = || -> Option<()> {
+            let mut file = self.open().ok()?.open_file("log", OFlags::RDONLY).ok()??;
+            let end = file.metadata().ok()?.len();
+            file.seek(SeekFrom::Start(begin.max(end.saturating_sub(16 << 10)))).ok()?;
+            file.take(16 << 10).read_to_end(&mut bytes).ok()?;
+            Some(())
         };
-        let mut read = read;
-        if read().is_err() {
+        // A log that cannot be read has nothing to say.
+        if read().is_none() {
             return Vec::new();
         }
         let text = String::from_utf8_lossy(&bytes);
@@ -223,22 +252,24 @@ impl Layout {
 
     /// The major version that made the data folder; `None` if there is none yet.
     pub fn data_version(&self) -> Result<Option<u32>> {
-        let path = self.data().join("PG_VERSION");
-        match std::fs::read_to_string(&path) {
-            Ok(text) => text.trim().parse().map(Some).map_err(|_| {
-                Error::new(Kind::PrivatePostgres, format!("{} holds no version", path.display()))
-                    .hint("the folder was not made by wharf, or is damaged; set WHARF_HOME to another one")
-            }),
-            Err(error) if error.kind() == ErrorKind::NotFound && !self.data().exists() => Ok(None),
-            Err(error) => Err(cannot("read", &path, error)
-                .hint("the folder was not made by wharf, or is damaged; set WHARF_HOME to another one")),
-        }
+        let Some(data) = self.open_data()? else {
+            return Ok(None);
+        };
+        let version = data.read("PG_VERSION")?.and_then(|text| text.trim().parse().ok());
+        version.map(Some).ok_or_else(|| {
+            Error::new(Kind::PrivatePostgres, format!("{} holds no version", self.data().join("PG_VERSION").display()))
+                .hint("the folder was not made by wharf, or is damaged; set WHARF_HOME to another one")
+        })
     }
 }
 
 /// Whether the server can make a socket in a folder.
 fn fits_socket(folder: &Path, port: u16) -> bool {
     folder.as_os_str().len() + format!("/.s.PGSQL.{port}").len() <= LONGEST_SOCKET_PATH
+}
+
+fn missing(folder: &Path) -> Error {
+    cannot("open", folder, std::io::ErrorKind::NotFound.into())
 }
 
 pub(super) fn cannot(what: &str, path: &Path, error: std::io::Error) -> Error {

@@ -8,6 +8,7 @@
 //! The obvious ways fail: counting users in a file (a killed process never counts down), and stopping the server as soon
 //! as its starter ends (a second process may be using it).
 
+mod files;
 mod layout;
 mod postmaster;
 mod programs;
@@ -17,6 +18,7 @@ mod user;
 pub use programs::{BINDIR_VARIABLE, Programs};
 
 use super::address::{socket_url, tcp_url};
+use super::waiting::Wait;
 use crate::{Error, Kind, Result};
 use layout::{Layout, cannot};
 use postmaster::PidFile;
@@ -24,13 +26,16 @@ use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use user::ServerUser;
+use std::time::Duration;
 
 /// Name of the database.
 pub const DATABASE: &str = "wharf";
 
 /// Name of the role, which owns everything.
 pub const ROLE: &str = "wharf";
+
+/// How long another process may be starting or stopping the server, which has its own bounds for that.
+const OTHERS: Duration = Duration::from_secs(1200);
 
 /// Part of the socket's name; no port is opened.
 const PORT: u16 = 5432;
@@ -113,7 +118,8 @@ impl PrivateServer {
         match listen_address(&self.layout)? {
             Some(address) if self.listens => {
                 let path = self.layout.password();
-                let password = std::fs::read_to_string(&path).map_err(|error| cannot("read", &path, error))?;
+                let password = self.layout.open()?.read("password")?;
+                let password = password.ok_or_else(|| cannot("read", &path, std::io::ErrorKind::NotFound.into()))?;
                 Ok(tcp_url(ROLE, password.trim(), &address.ip().to_string(), address.port(), DATABASE))
             }
             _ => Ok(self.url()),
@@ -138,8 +144,7 @@ impl PrivateServer {
     /// # Errors
     /// [`Kind::PrivatePostgres`].
     pub fn keep(&self) -> Result<()> {
-        let path = self.layout.keep();
-        std::fs::write(&path, "wharf db stop removes this\n").map_err(|error| cannot("write", &path, error))
+        self.layout.open()?.replace("keep", "wharf db stop removes this\n", None)
     }
 
     /// Whether the server goes on without users.
@@ -180,7 +185,7 @@ pub async fn status(home: &Path) -> Result<Status> {
     let home = home.to_owned();
     blocking(move || {
         let home = real(&home);
-        let layout = Layout::new(&home, None);
+        let layout = Layout::of(&home)?;
         let exists = layout.data().exists();
         let used = exists && {
             let users = layout.lock_file("users.lock")?;
@@ -208,15 +213,11 @@ pub async fn status(home: &Path) -> Result<Status> {
 pub async fn stop_keeping(home: &Path) -> Result<bool> {
     let home = home.to_owned();
     blocking(move || {
-        let layout = Layout::new(&real(&home), None);
+        let layout = Layout::of(&real(&home))?;
         if !layout.folder().exists() {
             return Ok(false);
         }
-        let path = layout.keep();
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(cannot("remove", &path, error)),
-            _ => {}
-        }
+        layout.open()?.remove("keep")?;
         leave(&layout, layout.lock_file("users.lock")?)?;
         Ok(postmaster::running(&layout).is_some())
     })
@@ -236,18 +237,15 @@ pub async fn set_listen(home: &Path, address: Option<SocketAddr>) -> Result<()> 
     blocking(move || {
         std::fs::create_dir_all(&home).map_err(|error| cannot("create", &home, error))?;
         let home = real(&home);
-        let layout = Layout::new(&home, ServerUser::choose(&home.join("postgres/data"))?);
+        let layout = Layout::of(&home)?;
         layout.prepare()?;
-        let path = layout.listen();
+        let folder = layout.open()?;
         let Some(address) = address else {
-            return match std::fs::remove_file(&path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(cannot("remove", &path, error)),
-                _ => Ok(()),
-            };
+            return folder.remove("listen");
         };
-        std::fs::write(&path, format!("{address}\n")).map_err(|error| cannot("write", &path, error))?;
-        if !layout.password().exists() {
-            layout.write_secret(&layout.password(), &uuid::Uuid::new_v4().simple().to_string())?;
+        folder.replace("listen", &format!("{address}\n"), None)?;
+        if folder.read("password")?.is_none() {
+            folder.replace("password", &uuid::Uuid::new_v4().simple().to_string(), None)?;
         }
         Ok(())
     })
@@ -259,12 +257,11 @@ pub async fn set_listen(home: &Path, address: Option<SocketAddr>) -> Result<()> 
 /// # Errors
 /// [`Kind::PrivatePostgres`].
 pub fn password(home: &Path) -> Result<Option<String>> {
-    let path = Layout::new(&real(home), None).password();
-    match std::fs::read_to_string(&path) {
-        Ok(password) => Ok(Some(password.trim().to_owned())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(cannot("read", &path, error)),
+    let layout = Layout::of(&real(home))?;
+    if !layout.folder().exists() {
+        return Ok(None);
     }
+    Ok(layout.open()?.read("password")?.map(|password| password.trim().to_owned()))
 }
 
 async fn blocking<T: Send + 'static>(action: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
@@ -279,29 +276,25 @@ fn real(home: &Path) -> PathBuf {
 }
 
 fn listen_address(layout: &Layout) -> Result<Option<SocketAddr>> {
-    let path = layout.listen();
-    match std::fs::read_to_string(&path) {
-        Ok(text) => text.trim().parse().map(Some).map_err(|_| {
-            Error::new(Kind::PrivatePostgres, format!("{} holds no address", path.display()))
-                .hint("write `wharf db start --listen 127.0.0.1:PORT`, or remove the file")
-        }),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(cannot("read", &path, error)),
-    }
+    let Some(text) = layout.open()?.read("listen")? else {
+        return Ok(None);
+    };
+    text.trim().parse().map(Some).map_err(|_| {
+        Error::new(Kind::PrivatePostgres, format!("{} holds no address", layout.listen().display()))
+            .hint("write `wharf db start --listen 127.0.0.1:PORT`, or remove the file")
+    })
 }
 
 fn join(home: &Path) -> Result<PrivateServer> {
     std::fs::create_dir_all(home)
         .map_err(|error| cannot("create", home, error).hint("set WHARF_HOME to a folder that you may write to"))?;
-    let home = real(home);
-    let user = ServerUser::choose(&home.join("postgres/data"))?;
-    let layout = Layout::new(&home, user);
+    let layout = Layout::of(&real(home))?;
     layout.prepare()?;
     let _starting = start_lock(&layout)?;
     let users = layout.lock_file("users.lock")?;
     // The exclusive lock is only ever taken under the start lock, so this does not wait.
     users.lock_shared().map_err(|error| cannot("lock", &layout.folder(), error))?;
-    let file = match postmaster::wait_ready(&layout) {
+    let file = match postmaster::wait_ready(&layout)? {
         Some(file) => file,
         None => start(&layout)?,
     };
@@ -317,16 +310,16 @@ fn join(home: &Path) -> Result<PrivateServer> {
 /// Waits for another process that starts or stops the server, telling the user if that takes longer.
 fn start_lock(layout: &Layout) -> Result<File> {
     let file = layout.lock_file("start.lock")?;
-    for _ in 0..150 {
+    let mut wait = Wait::new(OTHERS);
+    loop {
         match file.try_lock() {
             Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) => std::thread::sleep(std::time::Duration::from_millis(20)),
+            Err(TryLockError::WouldBlock) => {
+                wait.pause(|| "another wharf is starting or stopping PostgreSQL".into())?
+            }
             Err(TryLockError::Error(error)) => return Err(cannot("lock", &layout.folder(), error)),
         }
     }
-    tracing::warn!("another wharf is starting or stopping PostgreSQL; waiting for it");
-    file.lock().map_err(|error| cannot("lock", &layout.folder(), error))?;
-    Ok(file)
 }
 
 fn start(layout: &Layout) -> Result<PidFile> {
@@ -370,8 +363,11 @@ fn initialise(layout: &Layout, programs: &Programs) -> Result<()> {
     let partial = layout.folder().join("data.partial");
     let mut complaints = String::new();
     for locale in locales(programs.major) {
-        if partial.exists() {
-            std::fs::remove_dir_all(&partial).map_err(|error| cannot("remove", &partial, error))?;
+        match std::fs::remove_dir_all(&partial) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(cannot("remove", &partial, error));
+            }
+            _ => {}
         }
         layout.make_private(&partial)?;
         let path = programs.path("initdb");

@@ -1,7 +1,7 @@
 //! What the private server is set to. Both files are written anew at every start; `local.conf` beside the data folder is
 //! the place for one's own settings and is never written.
 
-use super::layout::Layout;
+use super::layout::{Layout, cannot};
 use crate::Result;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -133,8 +133,11 @@ fn has_small_shm() -> bool {
 
 /// Writes both files into the data folder.
 pub fn write(layout: &Layout, conf: &str) -> Result<()> {
-    layout.write_for_server(&layout.data().join("postgresql.conf"), conf)?;
-    layout.write_for_server(&layout.data().join("pg_hba.conf"), pg_hba_conf())
+    let Some(data) = layout.open_data()? else {
+        return Err(cannot("open", &layout.data(), std::io::ErrorKind::NotFound.into()));
+    };
+    data.replace("postgresql.conf", conf, layout.user())?;
+    data.replace("pg_hba.conf", pg_hba_conf(), layout.user())
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 //! its own user id in the child process; no sudo is needed.
 
 use crate::{Error, Kind, Result};
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{MetadataExt, fchown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -24,7 +25,7 @@ impl ServerUser {
     /// # Errors
     /// [`Kind::PrivatePostgres`] if the data folder belongs to somebody else, or root finds no user to hand over to.
     pub fn choose(data: &Path) -> Result<Option<Self>> {
-        let owner = std::fs::metadata(data).ok().map(|data| (data.uid(), data.gid()));
+        let owner = std::fs::symlink_metadata(data).ok().map(|data| (data.uid(), data.gid()));
         let current = rustix::process::geteuid();
         if !current.is_root() {
             return match owner {
@@ -51,15 +52,33 @@ impl ServerUser {
         command.uid(self.uid).gid(self.gid);
     }
 
-    /// Gives a file or folder to this user.
-    pub fn own(&self, path: &Path) -> Result<()> {
-        chown(path, Some(self.uid), Some(self.gid)).map_err(|error| {
+    /// Gives an open file or folder to this user; `path` is for the message.
+    pub fn own(&self, file: impl AsFd, path: &Path) -> Result<()> {
+        fchown(file, Some(self.uid), Some(self.gid)).map_err(|error| {
             Error::new(
                 Kind::PrivatePostgres,
                 format!("{} cannot be given to the server's user: {error}", path.display()),
             )
             .because(error)
         })
+    }
+
+    /// The first folder on the way to `folder` in which this user could put something else in the place of the next part
+    /// of the path; in `folder` itself, anything at all.
+    pub fn in_control<'a>(&self, folder: &'a Path) -> Option<&'a Path> {
+        folder.ancestors().filter(|ancestor| self.may_change(ancestor, *ancestor == folder)).last()
+    }
+
+    fn may_change(&self, folder: &Path, is_last: bool) -> bool {
+        let Ok(metadata) = std::fs::metadata(folder) else {
+            return false;
+        };
+        if metadata.uid() == self.uid {
+            return true;
+        }
+        let write = if metadata.gid() == self.gid { 0o020 } else { 0o002 };
+        // Sticky, as /tmp is: everybody may add, nobody may replace what others have.
+        metadata.mode() & write != 0 && (is_last || metadata.mode() & 0o1000 == 0)
     }
 
     /// The nearest folder on the way to `folder` (inclusive) that this user may not pass through.
@@ -79,6 +98,13 @@ impl ServerUser {
             0o001
         };
         metadata.mode() & execute != 0
+    }
+
+    /// The user's name where there is one, else its number: as `chown` and `sudo -u` take it.
+    pub fn name(&self) -> String {
+        let output = Command::new("id").args(["-nu", &self.uid.to_string()]).stderr(Stdio::null()).output();
+        let name = output.ok().filter(|output| output.status.success()).map(|output| output.stdout);
+        name.map_or_else(|| format!("#{}", self.uid), |name| String::from_utf8_lossy(&name).trim().to_owned())
     }
 
     /// The user's number.
@@ -116,5 +142,29 @@ mod tests {
         assert_eq!(stranger.barrier(&inner), Some(closed.as_path()));
         chmod(&closed, 0o711);
         assert_eq!(stranger.barrier(&inner), None);
+    }
+
+    #[test]
+    fn the_folder_in_which_the_user_could_plant_something_is_named() {
+        let root = tempfile::tempdir().unwrap();
+        let open = root.path().join("open");
+        let inner = open.join("inner");
+        std::fs::create_dir_all(&inner).unwrap();
+        let chmod = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        for folder in [root.path(), &open, &inner] {
+            chmod(folder, 0o755);
+        }
+        let stranger = ServerUser { uid: 60_001, gid: 60_001 };
+        assert_eq!(stranger.in_control(&inner), None);
+        chmod(&open, 0o1777);
+        assert_eq!(stranger.in_control(&inner), None);
+        chmod(&inner, 0o1777);
+        assert_eq!(stranger.in_control(&inner), Some(inner.as_path()));
+        chmod(&open, 0o777);
+        assert_eq!(stranger.in_control(&inner), Some(open.as_path()));
+        let owner = std::fs::metadata(&inner).unwrap();
+        let owner = ServerUser { uid: owner.uid(), gid: owner.gid() };
+        chmod(&open, 0o755);
+        assert!(owner.in_control(&inner).is_some());
     }
 }

@@ -21,6 +21,7 @@ pub mod openapi;
 pub mod panel;
 pub mod person;
 pub mod pipeline;
+pub mod pooler;
 pub mod postgres;
 pub mod program;
 pub mod s3;
