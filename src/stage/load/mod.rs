@@ -297,8 +297,6 @@ struct Load<'a> {
 impl Load<'_> {
     async fn run(&self, pipeline: &Pipeline, options: &Options) -> Result<()> {
         self.gate.check()?;
-        // Where the load before was over and did not come to say so.
-        self.end_first_load().await?;
         // What needs nobody else's leave is done before the account is waited for, or it would lie idle meanwhile.
         let part = self.take_over(options).await?;
         failpoint::reach(Point::LoadAfterTakeover)?;
