@@ -1,5 +1,5 @@
--- Who is behind a connection's or an account's name, what becomes of all that is known of the one before, and how long a
--- first load lasts.
+-- Who is behind a connection's or an account's name, what becomes of all that is known of the one before, and how long
+-- a first load lasts.
 
 create table ops.tenants (
     role text not null check (role in ('connection', 'account')),
@@ -25,7 +25,7 @@ comment on column ops.tenants.other is 'Who was refused last, because it is anot
 comment on column ops.tenants.other_at is 'When that was';
 
 alter table delivery.consumers add column history_until timestamptz;
-comment on column delivery.consumers.history_until is 'Orders placed before it were there when the pipeline was first loaded into the account; null where that was not noted';
+comment on column delivery.consumers.history_until is 'Orders placed until then were there when the pipeline was first loaded into the account; null where that was not noted';
 comment on column delivery.consumers.first_load is 'True until something was acknowledged, every list of the shops has been read whole once, and nothing is pending: until then no automations are fired at the target. Again true from when a shop is added';
 
 create function ops.has_unmapped(shop text) returns boolean
@@ -66,8 +66,8 @@ language sql stable as $$
 $$;
 comment on function ops.staging_streams is 'The tables that hold records as received, one per stream';
 
--- The account's name goes on with an empty ledger. What people withdrew at an account (delivery.opt_outs) holds for them
--- wherever they are written to, and stays; from where its list is read on does not.
+-- The account's name goes on with an empty ledger. What people withdrew at an account (delivery.opt_outs) holds for
+-- them wherever they are written to, and stays; from where its list is read on does not.
 create function delivery.set_aside_account(account text, aside text) returns table (what text, n bigint)
 language plpgsql volatile as $$
 declare
@@ -106,8 +106,8 @@ $$;
 comment on function delivery.set_aside_account is 'Keeps what was sent to an account under another name, so that the next load into an account of that name is a first one';
 
 -- The keys of two shops mean different things, so an order of the new one must not be taken for one that was sent. Of
--- contacts only those are set aside that no other shop knows. The transform that follows in the same transaction takes the
--- rows out of canonical and tells the change feed.
+-- contacts only those are set aside that no other shop knows. The transform that follows in the same transaction takes
+-- the rows out of canonical and tells the change feed.
 create function ops.set_aside_connection(shop text, suffix text, run bigint) returns table (what text, n bigint)
 language plpgsql volatile as $$
 declare

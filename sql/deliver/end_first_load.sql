@@ -1,5 +1,6 @@
 -- Ends a pipeline's first load into an account where it is over: something was acknowledged, nothing is pending, and
--- nothing of its shops is still on its way: each was read, every list of it whole, and all that landed is mapped.
+-- nothing of its shops is still on its way: each was read, every list of it whole, all that landed is mapped, and what
+-- changed was taken over.
 -- A load before anything was extracted, one that was killed, and one of a shop that was read in part end nothing.
 -- $1 target account, $2 pipeline.
 update delivery.consumers
@@ -10,6 +11,7 @@ where consumers.target = $1
     and not exists (
         select from delivery.pending where pending.target = $1 and pending.pipeline = $2
     )
+    and not exists (select from canonical.changes where changes.run_id > consumers.run_id)
     and exists (
         select from delivery.batches
         where batches.target = $1 and batches.pipeline = $2 and batches.state in ('acknowledged', 'partial')

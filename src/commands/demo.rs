@@ -133,7 +133,7 @@ async fn make_beside(users: &Database) -> Result<String> {
     let row = client
         .query_one(
             "with demo as (
-                select left(name, case when octet_length(name) > 58 then 14 end) || '_demo' as name
+                select case when octet_length(name) > 58 then left(name, 14) else name end || '_demo' as name
                 from current_database() as own (name)
              )
              select

@@ -9,9 +9,9 @@
 --                event, with the status of before), and a status that comes for the second time
 --   past event   orderCreated in place of all that for an old order that eSputnik knows nothing of: no workflow starts
 --
--- An order is old while this pipeline's first load lasts, and afterwards if it was placed before that load. `old_orders`
--- says what becomes of it: a past event, nothing at all, or the same as of a new one, which starts workflows. What changes
--- in an order of which a past event was sent goes as any change does.
+-- An order is old while this pipeline's first load lasts, and afterwards if it was there before.
+-- `old_orders` says what becomes of it: a past event, nothing at all, or the same as of a new one, which starts
+-- workflows. What changes in an order of which a past event was sent goes as any change does.
 --
 -- `orders_via` chooses between Add orders, events, and both: Add orders first, the event once that was acknowledged
 -- (`has_next`).
@@ -70,7 +70,7 @@ orders as materialized (
         or orders.placed_at >= settings.placed_before
         or (orders.placed_at is null and coalesce(settings.placed_after, settings.placed_before) is not null)
         as is_left_out,
-        settings.is_first_load or coalesce(orders.placed_at < settings.history_until, false) as is_old
+        settings.is_first_load or coalesce(orders.placed_at <= settings.history_until, false) as is_old
     from pg_temp.deliver_candidates as candidate
     cross join settings
     join canonical.orders on orders.order_id = candidate.key

@@ -1,6 +1,7 @@
--- Notes how far the feed has been taken over, and while a first load lasts, until when the orders of its shops were there
--- before it: what was placed later is news. $1 target account, $2 pipeline, $3 the last run taken over, $4 hash of the
--- settings, $5 whether everything was taken over, $6 the settings, $7 whether it is a first load, $8 connections.
+-- Notes how far the feed has been taken over, and while a first load lasts, until when the orders of its shops were
+-- there before it: what was placed later is news.
+-- $1 target account, $2 pipeline, $3 the last run taken over, $4 hash of the settings, $5 whether everything was taken
+-- over, $6 the settings, $7 whether it is a first load, $8 the connections.
 insert into delivery.consumers (
     target,
     pipeline,
@@ -23,9 +24,9 @@ values (
         when $7
             then (
                 -- An order of the future was dated by a clock that was wrong.
-                select least(max(orders.placed_at), now())
+                select max(orders.placed_at)
                 from canonical.orders
-                where orders.connection = any ($8::text[])
+                where orders.connection = any ($8::text[]) and orders.placed_at <= now()
             )
     end
 )

@@ -364,8 +364,6 @@ impl Load<'_> {
             // What is taken over makes a saved plan stale.
             self.gate.check()?;
         }
-        // Where the load before was over and did not come to say so.
-        self.end_first_load().await?;
         // What needs nobody else's leave is done before the account is waited for, or it would lie idle meanwhile. Behind a
         // closed window it tells how much waits.
         let part = self.take_over(options).await?;

@@ -40,7 +40,8 @@ fn case() -> TargetCase {
         start: || {
             async {
                 // An empty answer is a success here, so the ones that are cut must not be empty.
-                let account = Options { null_when_no_order_failed: true, ..Options::default() };
+                let organisation = format!("Shop {}", Uuid::new_v4());
+                let account = Options { null_when_no_order_failed: true, organisation, ..Options::default() };
                 Sandbox::start(SandboxOptions::default().with(account)).await.unwrap()
             }
             .boxed()

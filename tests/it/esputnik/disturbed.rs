@@ -81,7 +81,8 @@ async fn jobs_that_fail_half_done_and_jobs_in_another_order_lead_to_the_same_end
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_limit_is_exceeded() {
-    let pipeline = json!({"load": {"rate": "40/s"}, "target": {"orders_via": "both"}});
+    let target = json!({"orders_via": "both", "old_orders": "past_events"});
+    let pipeline = json!({"load": {"rate": "40/s"}, "target": target});
     let mut way = Way::open(|options| options.limits = Some(Limits::default()), pipeline).await;
     // A call may be seen a little later than it was sent.
     way.world.limit = Some((40, 700_000));

@@ -141,8 +141,8 @@ async fn one_shop_feeds_two_accounts_at_the_same_time_from_one_truth() {
     let events = place.events();
     assert!(events.len() > 30 && events.values().all(|times| *times == 1), "{events:?}");
     let orders_there = || other_account.esputnik().unwrap().account().orders.list.len();
-    let acknowledged =
-        "select count(*) from delivery.ledger where target = 'cdp' and object = 'order' and state = 'acknowledged'";
+    let acknowledged = "select count(*) from delivery.ledger
+         where target = 'cdp' and object in ('order', 'past event') and state = 'acknowledged'";
     let orders = orders_there();
     assert_eq!(i64::try_from(orders).unwrap(), place.number(acknowledged).await);
     assert!(orders > 30, "{orders} orders");
