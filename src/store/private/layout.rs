@@ -10,7 +10,7 @@
 //!     users.lock   held (shared) by every process that uses it
 //!     keep         exists while the server is to go on without users
 //!     listen       address and port for clients that cannot use sockets, if asked for
-//!     password     their password
+//!     password.R   their password as role R
 //! ```
 
 use super::user::ServerUser;
@@ -75,9 +75,9 @@ impl Layout {
         self.folder().join("listen")
     }
 
-    /// Their password.
-    pub fn password(&self) -> PathBuf {
-        self.folder().join("password")
+    /// Their password, as this role.
+    pub fn password(&self, role: &str) -> PathBuf {
+        self.folder().join(format!("password.{role}"))
     }
 
     /// Opens one of the lock files.

@@ -29,8 +29,15 @@ use user::ServerUser;
 /// Name of the database.
 pub const DATABASE: &str = "wharf";
 
-/// Name of the role, which owns everything.
+/// Name of the role that Wharf works as: it owns the database, and has no rights on the server beyond that.
 pub const ROLE: &str = "wharf";
+
+/// Name of the superuser, whom nothing but making roles and the database is done as. It has no password, so it cannot be
+/// reached but through the socket, which is the server user's and this user's alone.
+pub const ADMIN: &str = "postgres";
+
+/// Name of the role for people and BI tools: it reads every table and writes none.
+pub const READER: &str = "wharf_reader";
 
 /// Part of the socket's name; no port is opened.
 const PORT: u16 = 5432;
@@ -105,18 +112,22 @@ impl PrivateServer {
         socket_url(ROLE, DATABASE, &self.socket_folder, self.port)
     }
 
-    /// Connection string for psql and BI tools: over TCP, with the password, where that was asked for.
+    /// Connection string of the superuser, to the database that every server has.
+    pub fn admin_url(&self) -> String {
+        socket_url(ADMIN, "postgres", &self.socket_folder, self.port)
+    }
+
+    /// Connection string of a role for psql and BI tools: over TCP, with the password, where that was asked for.
     ///
     /// # Errors
     /// [`Kind::PrivatePostgres`] if the password's file cannot be read.
-    pub fn public_url(&self) -> Result<String> {
+    pub fn public_url(&self, role: &str) -> Result<String> {
         match listen_address(&self.layout)? {
             Some(address) if self.listens => {
-                let path = self.layout.password();
-                let password = std::fs::read_to_string(&path).map_err(|error| cannot("read", &path, error))?;
-                Ok(tcp_url(ROLE, password.trim(), &address.ip().to_string(), address.port(), DATABASE))
+                let password = password_of(&self.layout, role)?.unwrap_or_default();
+                Ok(tcp_url(role, &password, &address.ip().to_string(), address.port(), DATABASE))
             }
-            _ => Ok(self.url()),
+            _ => Ok(socket_url(role, DATABASE, &self.socket_folder, self.port)),
         }
     }
 
@@ -246,20 +257,26 @@ pub async fn set_listen(home: &Path, address: Option<SocketAddr>) -> Result<()> 
             };
         };
         std::fs::write(&path, format!("{address}\n")).map_err(|error| cannot("write", &path, error))?;
-        if !layout.password().exists() {
-            layout.write_secret(&layout.password(), &uuid::Uuid::new_v4().simple().to_string())?;
+        for role in [ROLE, READER] {
+            if !layout.password(role).exists() {
+                layout.write_secret(&layout.password(role), &uuid::Uuid::new_v4().simple().to_string())?;
+            }
         }
         Ok(())
     })
     .await
 }
 
-/// The password for clients on TCP, if listening was asked for.
+/// The password of a role for clients on TCP, if listening was asked for.
 ///
 /// # Errors
 /// [`Kind::PrivatePostgres`].
-pub fn password(home: &Path) -> Result<Option<String>> {
-    let path = Layout::new(&real(home), None).password();
+pub fn password(home: &Path, role: &str) -> Result<Option<String>> {
+    password_of(&Layout::new(&real(home), None), role)
+}
+
+fn password_of(layout: &Layout, role: &str) -> Result<Option<String>> {
+    let path = layout.password(role);
     match std::fs::read_to_string(&path) {
         Ok(password) => Ok(Some(password.trim().to_owned())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -378,7 +395,7 @@ fn initialise(layout: &Layout, programs: &Programs) -> Result<()> {
         let output = postmaster::server_command(layout, &path)
             .args([
                 "--username",
-                ROLE,
+                ADMIN,
                 "--encoding",
                 "UTF8",
                 "--auth",
