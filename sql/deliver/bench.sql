@@ -19,6 +19,12 @@ create temporary table deliver_candidates (
     run_id bigint not null
 );
 
+-- What contacts.fields give for the contacts in hand (fields.sql).
+create temporary table deliver_properties (
+    contact_id uuid primary key,
+    properties jsonb
+);
+
 -- What the account should hold of the contacts in hand (contacts.sql).
 create temporary table deliver_desired (
     key uuid primary key,

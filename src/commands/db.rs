@@ -18,6 +18,8 @@ Examples:
   psql \"$(wharf db url)\"                      the same with a psql of your own
   wharf db start --listen 127.0.0.1:5433      for BI tools that cannot use a Unix socket; wharf db url has the password
   wharf db account my-crm --is-new            another account stands behind the name now (--has-moved: the same one)
+  wharf db url --read-only                    for analysts: a role that reads every table and writes none
+  wharf db grant anna                         the same for a role of your own
   wharf db stop                               the private server stops when nobody uses it any more
 
 The tables: staging (raw records), canonical (contacts, orders, …), marts (RFM), delivery (what was sent), ops (runs).";
@@ -49,13 +51,31 @@ enum Action {
     /// Say where the database is, whether it runs, how large it is
     Status,
     /// Print the connection string for psql and BI tools, and keep the private server running for them
-    Url,
+    Url {
+        /// Of a role that reads every table and writes none (private server; else make one and use `wharf db grant`)
+        #[arg(long)]
+        read_only: bool,
+    },
+    /// Let a role of the server read every table, those that come later included, and write none
+    Grant {
+        /// The role; make it first: create role NAME login password '…'
+        role: String,
+        /// Take the right back
+        #[arg(long)]
+        revoke: bool,
+        /// Only what is canonical: contacts, orders, products, tags and marts
+        #[arg(long, conflicts_with = "revoke")]
+        canonical: bool,
+    },
     /// Who is behind a target account's name, and what to do when it is another account than before
     Account(tenant::Args),
     /// Who is behind a connection's name, and what to do when it is another shop than before
     Connection(tenant::Args),
     /// Open a psql session; what follows `--` goes to psql
     Psql {
+        /// As a role that reads every table and writes none
+        #[arg(long)]
+        read_only: bool,
         /// Arguments for psql
         #[arg(last = true)]
         arguments: Vec<String>,
@@ -78,15 +98,56 @@ pub async fn run(global: &Global, args: Args) -> Result<Exit> {
         (Action::Stop, DatabaseLocation::Private(home)) => stop(global, home).await,
         (Action::Start { .. } | Action::Stop, DatabaseLocation::Url(_)) => Err(not_private()),
         (Action::Status, _) => status(global, &location).await,
-        (Action::Url, DatabaseLocation::Url(url)) => tell_url(global, url),
-        (Action::Url, DatabaseLocation::Private(home)) => url(global, home).await,
-        (Action::Psql { arguments }, _) => psql(global, &location, &arguments).await,
+        (Action::Url { read_only: false }, DatabaseLocation::Url(url)) => tell_url(global, url),
+        (Action::Url { read_only: true }, DatabaseLocation::Url(_)) => Err(no_reader()),
+        (Action::Url { read_only }, DatabaseLocation::Private(home)) => url(global, home, role(read_only)).await,
+        (Action::Grant { role, revoke, canonical }, _) => grant(global, &location, &role, revoke, canonical).await,
+        (Action::Psql { arguments, read_only }, _) => psql(global, &location, &arguments, read_only).await,
     }
 }
 
 fn not_private() -> Error {
     Error::new(Kind::Command, "the database is a server of your own, which wharf neither starts nor stops")
         .hint("unset DATABASE_URL to use the private one")
+}
+
+fn no_reader() -> Error {
+    Error::new(Kind::Command, "on a server of your own, wharf makes no roles with passwords")
+        .hint("create role NAME login password '…', then `wharf db grant NAME`, and connect as that role")
+}
+
+fn role(read_only: bool) -> &'static str {
+    if read_only { private::READER } else { private::ROLE }
+}
+
+/// What a reader may read.
+const SCHEMAS: &[&str] = &["staging", "canonical", "marts", "delivery", "ops"];
+const CANONICAL_SCHEMAS: &[&str] = &["canonical", "marts"];
+
+async fn grant(
+    global: &Global,
+    location: &DatabaseLocation,
+    role: &str,
+    revoke: bool,
+    canonical: bool,
+) -> Result<Exit> {
+    let schemas = if canonical { CANONICAL_SCHEMAS } else { SCHEMAS };
+    let db = Database::open(location).await?;
+    let client = db.client().await?;
+    if client.query_opt("select from pg_roles where rolname = $1", &[&role]).await?.is_none() {
+        return Err(Error::new(Kind::Command, format!("the server has no role {role}"))
+            .hint("make it first, in psql as a superuser: create role NAME login password '…'"));
+    }
+    let function = if revoke { "ops.stop_reading" } else { "ops.let_read" };
+    client.execute(&format!("select {function}($1, $2)"), &[&role, &schemas]).await?;
+    drop(client);
+    db.close().await;
+    global.printer.document(&serde_json::json!({ "role": role, "reads": if revoke { &[] } else { schemas } }))?;
+    global.printer.line(match revoke {
+        true => format!("{role} reads nothing of wharf's any more"),
+        false => format!("{role} reads every table of the schemas {}", schemas.join(", ")),
+    });
+    Ok(Exit::Done)
 }
 
 /// `listen`: nothing to change, or nowhere, or an address.
@@ -102,14 +163,14 @@ async fn start(global: &Global, home: &Path, listen: Option<Option<SocketAddr>>)
         return Err(Error::new(Kind::Command, format!("the private server cannot listen on {address}"))
             .hint("choose a free port; until then it runs on its Unix socket alone"));
     }
-    if listen.flatten().is_some()
-        && let Some(password) = private::password(home)?
-    {
-        // Hexadecimal digits, made by us: nothing to be quoted.
-        let statement = format!("alter role {} password '{password}'", private::ROLE);
-        db.client().await?.batch_execute(&statement).await?;
+    if listen.flatten().is_some() {
+        for role in [private::ROLE, private::READER] {
+            let Some(password) = private::password(home, role)? else { continue };
+            // Hexadecimal digits, made by us: nothing to be quoted.
+            db.as_admin(&format!("alter role {role} password '{password}'")).await?;
+        }
     }
-    let url = public_url(&db)?;
+    let url = public_url(&db, private::ROLE)?;
     db.close().await;
     global.printer.note("the private server runs until `wharf db stop`");
     tell_url(global, &url)
@@ -139,8 +200,14 @@ async fn kept(home: &Path) -> Result<Database> {
     Ok(db)
 }
 
-fn public_url(db: &Database) -> Result<String> {
-    db.with_private(PrivateServer::public_url).unwrap_or_else(|| Ok(db.url()))
+fn public_url(db: &Database, role: &str) -> Result<String> {
+    db.with_private(|server| server.public_url(role)).unwrap_or_else(|| Ok(db.url()))
+}
+
+/// Lets the private server's reader see what has come since.
+async fn let_read(db: &Database) -> Result<()> {
+    db.client().await?.execute("select ops.let_read($1, $2)", &[&private::READER, &SCHEMAS]).await?;
+    Ok(())
 }
 
 fn tell_url(global: &Global, url: &str) -> Result<Exit> {
@@ -149,9 +216,12 @@ fn tell_url(global: &Global, url: &str) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-async fn url(global: &Global, home: &Path) -> Result<Exit> {
+async fn url(global: &Global, home: &Path, role: &str) -> Result<Exit> {
     let db = kept(home).await?;
-    let url = public_url(&db)?;
+    if role == private::READER {
+        let_read(&db).await?;
+    }
+    let url = public_url(&db, role)?;
     db.close().await;
     global.printer.note("the private server runs until `wharf db stop`");
     tell_url(global, &url)
@@ -258,7 +328,12 @@ pub(super) fn psql_has_the_terminal() -> bool {
 }
 
 /// psql runs as a child, not in our place: this process stands for it among the users of the private server.
-async fn psql(global: &Global, location: &DatabaseLocation, arguments: &[String]) -> Result<Exit> {
+async fn psql(
+    global: &Global,
+    location: &DatabaseLocation,
+    arguments: &[String],
+    read_only: bool,
+) -> Result<Exit> {
     let db = match Database::open(location).await {
         // Looking does no harm.
         Err(error) if error.kind() == Kind::DatabaseNewer => {
@@ -271,7 +346,15 @@ async fn psql(global: &Global, location: &DatabaseLocation, arguments: &[String]
     let beside = programs.map(|programs| programs.path("psql")).filter(|path| path.exists());
     let program = beside.unwrap_or_else(|| PathBuf::from("psql"));
     // Arguments can be read by everybody on the machine, the environment cannot.
-    let (url, password) = address::without_password(&db.url())?;
+    let url = match (read_only, location) {
+        (false, _) => db.url(),
+        (true, DatabaseLocation::Url(_)) => return Err(no_reader()),
+        (true, DatabaseLocation::Private(_)) => {
+            let_read(&db).await?;
+            public_url(&db, private::READER)?
+        }
+    };
+    let (url, password) = address::without_password(&url)?;
     let mut command = tokio::process::Command::new(&program);
     command.arg(url).args(arguments);
     if let Some(password) = password {

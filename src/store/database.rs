@@ -175,6 +175,16 @@ impl Database {
         Ok(client)
     }
 
+    /// Runs a statement as the private server's superuser; nothing on a server of the user's own.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn as_admin(&self, statement: &str) -> Result<()> {
+        let Some(url) = self.with_private(PrivateServer::admin_url) else { return Ok(()) };
+        let (_, _, client) = reach(&url, false).await?;
+        Ok(client.batch_execute(statement).await?)
+    }
+
     /// A connection of its own that is told of notifications on `channel`.
     ///
     /// # Errors
@@ -308,7 +318,10 @@ async fn first_connection(connector: &Connector, address: &Address, is_private: 
                 wait.go_on(|| format!("{}: {}", address.shown, message(&error)))?;
                 tokio::time::sleep(PAUSE * 10).await;
             }
-            Some(&SqlState::INVALID_CATALOG_NAME) if is_private => create_database(connector, &address.config).await?,
+            // The role is looked for before the database.
+            Some(&(SqlState::INVALID_CATALOG_NAME | SqlState::INVALID_AUTHORIZATION_SPECIFICATION)) if is_private => {
+                create_database(connector, &address.config).await?
+            }
             _ => return Err(explain(error, address)),
         }
     }
@@ -318,19 +331,35 @@ fn message(error: &tokio_postgres::Error) -> String {
     error.as_db_error().map_or_else(|| error.to_string(), |db| db.message().to_owned())
 }
 
+/// Makes the private server's roles and its database, as the superuser.
 async fn create_database(connector: &Connector, config: &Config) -> Result<()> {
-    let name = config.get_dbname().unwrap_or(private::DATABASE).to_owned();
+    let (owner, reader, name) = (private::ROLE, private::READER, private::DATABASE);
     let mut maintenance = config.clone();
-    maintenance.dbname("postgres");
+    maintenance.user(private::ADMIN).dbname("postgres");
     let (client, _) = connector.connect_to(&maintenance).await?;
-    match client.batch_execute(&format!("create database {name}")).await {
-        // Another process was quicker; by a hair, and the index says so instead of the command.
-        Err(error) if matches!(error.code(), Some(&(SqlState::DUPLICATE_DATABASE | SqlState::UNIQUE_VIOLATION))) => {
-            Ok(())
+    for statement in [
+        format!("create role {owner} login"),
+        format!("create role {reader} login"),
+        "create role wharf_fields nologin".to_owned(),
+        format!("grant wharf_fields to {owner}"),
+        format!("create database {name} owner {owner}"),
+    ] {
+        match client.batch_execute(&statement).await {
+            // Another process was quicker; by a hair, and the index says so instead of the command.
+            Err(error) if error.code().is_some_and(|code| MADE_BY_ANOTHER.contains(code)) => {}
+            other => other?,
         }
-        other => Ok(other?),
     }
+    Ok(())
 }
+
+const MADE_BY_ANOTHER: [SqlState; 4] = [
+    SqlState::DUPLICATE_OBJECT,
+    SqlState::DUPLICATE_DATABASE,
+    SqlState::UNIQUE_VIOLATION,
+    // Two grants at a time.
+    SqlState::INTERNAL_ERROR,
+];
 
 /// Refuses what cannot carry Wharf.
 async fn check_server(client: &Client) -> Result<()> {

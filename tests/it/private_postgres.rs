@@ -253,6 +253,63 @@ async fn a_kept_server_outlives_its_users_until_it_is_stopped() {
 }
 
 #[tokio::test]
+async fn wharfs_own_role_is_no_superuser_and_the_readers_reads_every_table_and_writes_none() {
+    let home = Home::made().await;
+    let rights = "select current_user, rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls,
+                  pg_has_role('pg_read_server_files', 'member'), pg_has_role('pg_execute_server_program', 'member')
+                  from pg_roles where rolname = current_user";
+    assert_eq!(home.sql(rights).await, "wharf|f|f|f|f|f|f|f");
+    let reader = |statement: &'static str| home.output(&["db", "psql", "--read-only", "--", "-XAtc", statement]);
+    assert_eq!(String::from_utf8(reader(rights).await.stdout).unwrap().trim(), "wharf_reader|f|f|f|f|f|f|f");
+    for readable in ["staging.orders", "canonical.contacts", "marts.rfm", "delivery.ledger", "ops.rejects"] {
+        let output = home.output(&["db", "psql", "--read-only", "--", "-XAtc", &format!("table {readable}")]).await;
+        assert!(output.status.success(), "{readable}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    for refused in [
+        "delete from canonical.contacts",
+        "truncate staging.orders",
+        "drop view marts.rfm",
+        "create table canonical.mine ()",
+        "select pg_read_file('/etc/hostname')",
+        "set role wharf",
+        "set role postgres",
+    ] {
+        assert!(error_of(&reader(refused).await).contains("ERROR"), "{refused}");
+    }
+    // What comes later is readable, too.
+    home.sql("create table canonical.later (); create view marts.later as select 1 as one").await;
+    assert_eq!(String::from_utf8(reader("table marts.later").await.stdout).unwrap().trim(), "1");
+    let url = home.output(&["db", "url", "--read-only"]).await;
+    assert!(String::from_utf8(url.stdout).unwrap().contains("user=wharf_reader"));
+    home.output(&["db", "stop"]).await;
+}
+
+#[tokio::test]
+async fn a_role_of_ones_own_is_let_read_until_that_is_taken_back() {
+    let test = crate::support::database().await;
+    let role = test.client().await.unwrap().query_one("select 'reader_of_' || current_database()", &[]).await.unwrap();
+    let role: String = role.get(0);
+    crate::support::postgres::as_admin(&format!("create role {role}")).await;
+    let wharf = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_wharf")).args(arguments).env("DATABASE_URL", &test.url).output();
+        output.unwrap()
+    };
+    let reads = async |table: &str| -> bool {
+        let client = test.client().await.unwrap();
+        client.query_one("select has_table_privilege($1, $2, 'select')", &[&role, &table]).await.unwrap().get(0)
+    };
+    assert!(error_of(&wharf(&["db", "grant", "nobody-by-this-name"])).contains("create role"));
+    assert!(wharf(&["db", "grant", &role, "--canonical"]).status.success());
+    assert!(reads("canonical.contacts").await && reads("marts.rfm").await && !reads("staging.orders").await);
+    assert!(wharf(&["db", "grant", &role]).status.success());
+    assert!(reads("staging.orders").await && reads("ops.rejects").await);
+    assert!(wharf(&["db", "grant", &role, "--revoke"]).status.success());
+    assert!(!reads("canonical.contacts").await && !reads("staging.orders").await);
+    // Nothing is left that would keep the role from being dropped.
+    crate::support::postgres::as_admin(&format!("drop role {role}")).await;
+}
+
+#[tokio::test]
 async fn the_printed_connection_string_works_in_psql_without_any_wharf() {
     let home = Home::made().await;
     let url = home.run(&["db", "url"]).await;

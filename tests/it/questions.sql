@@ -34,17 +34,19 @@ select
     total,
     placed_at::timestamptz,
     utm::jsonb,
-    '{}'
+    extra::jsonb
 from (
     values
         ('aaaaaaaa-0000-0000-0000-000000000000', '1', 'DELIVERED', 'completed', 'PLN', 100.00, '2024-01-10 12:00+00',
-            '{"source": "google", "campaign": "spring"}'),
-        ('aaaaaaaa-0000-0000-0000-000000000000', '2', 'DELIVERED', 'completed', 'PLN', 50.50, '2024-01-20 12:00+00', '{}'),
-        ('aaaaaaaa-0000-0000-0000-000000000000', '4', 'CANCELLED', 'cancelled', 'PLN', 999.00, '2024-02-02 12:00+00', '{}'),
+            '{"source": "google", "campaign": "spring"}', '{}'),
+        ('aaaaaaaa-0000-0000-0000-000000000000', '2', 'DELIVERED', 'completed', 'PLN', 50.50, '2024-01-20 12:00+00', '{}',
+            '{"refunded": 10.50}'),
+        ('aaaaaaaa-0000-0000-0000-000000000000', '4', 'CANCELLED', 'cancelled', 'PLN', 999.00, '2024-02-02 12:00+00', '{}',
+            '{}'),
         ('bbbbbbbb-0000-0000-0000-000000000000', '3', 'DELIVERED', 'completed', 'EUR', 20.00, '2024-02-01 12:00+00',
-            '{"source": "google", "campaign": "spring"}'),
-        ('cccccccc-0000-0000-0000-000000000000', '5', null, 'on-the-truck', 'PLN', 70.00, '2024-03-01 12:00+00', '{}')
-) as made (contact_id, source_key, status, source_status, currency, total, placed_at, utm);
+            '{"source": "google", "campaign": "spring"}', '{}'),
+        ('cccccccc-0000-0000-0000-000000000000', '5', null, 'on-the-truck', 'PLN', 70.00, '2024-03-01 12:00+00', '{}', '{}')
+) as made (contact_id, source_key, status, source_status, currency, total, placed_at, utm, extra);
 
 insert into canonical.order_items (
     contact_id, order_id, line, connection, product_key, sku, name, quantity, unit_price, line_total

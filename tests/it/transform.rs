@@ -439,6 +439,54 @@ async fn rfm_counts_delivered_orders_only_and_never_adds_currencies() {
 }
 
 #[tokio::test]
+async fn revenue_is_net_of_partial_refunds_and_never_below_nothing() {
+    let shop = StagedShop::new(json!({})).await;
+    let refunds = |totals: &[&str]| {
+        json!({"refunds": totals.iter().enumerate().map(|(id, total)| json!({"id": id, "total": total})).collect::<Vec<_>>()})
+    };
+    shop.stage(
+        "shop",
+        "orders",
+        &[
+            order(1, 0, "a@example.com", 50),
+            with(order(2, 0, "a@example.com", 50), refunds(&["-2.30", "-1.00"])),
+            with(order(3, 0, "b@example.com", 50), refunds(&["-15.00"])),
+            with(order(4, 0, "b@example.com", 50), refunds(&["no number"])),
+        ],
+    )
+    .await;
+    shop.transform().await;
+    assert_eq!(
+        shop.column("select concat_ws(' ', frequency, monetary, gross) from marts.rfm").await,
+        ["2 12.3000 24.6000", "2 21.3000 24.6000"]
+    );
+    assert_eq!(
+        shop.column("select concat_ws(' ', orders, revenue, gross) from marts.revenue_by_month").await,
+        ["4 33.6000 49.2000"]
+    );
+}
+
+#[tokio::test]
+async fn equal_buyers_have_equal_scores_and_the_scores_above_many_of_them_are_empty() {
+    let shop = StagedShop::new(json!({})).await;
+    let mut orders = Vec::new();
+    for (buyer, bought) in [1, 1, 1, 1, 1, 1, 1, 2, 2, 3].into_iter().enumerate() {
+        for _ in 0..bought {
+            let id = u32::try_from(orders.len()).unwrap() + 1;
+            orders.push(order(id, 0, &format!("b{buyer}@example.com"), 50));
+        }
+    }
+    shop.stage("shop", "orders", &orders).await;
+    shop.transform().await;
+    // Below who bought twice are 7 of 9 others, below who bought three times all 9.
+    assert_eq!(
+        shop.column("select concat_ws(' ', frequency, f, count(*)) from marts.rfm group by frequency, f").await,
+        ["1 1 7", "2 4 2", "3 5 1"]
+    );
+    assert_eq!(shop.column("select distinct r from marts.rfm").await, ["1"], "all bought on the same day");
+}
+
+#[tokio::test]
 async fn a_product_with_a_new_page_shows_it_on_the_lines_that_sold_it() {
     let shop = small_shop().await;
     shop.stage("shop", "products", &[with(product(50, &[3]), json!({"permalink": "https://shop.example/new"}))]).await;

@@ -444,6 +444,11 @@ async fn a_joined_order_is_cancelled_counts_nowhere_and_has_bought_nothing() {
         ["1|CANCELLED|true", "2|DELIVERED"]
     );
     assert_eq!(shop.value("select concat_ws('|', frequency, monetary) from marts.rfm").await, "1|302.4900");
+    assert_eq!(
+        shop.column("select concat_ws('|', status, orders, revenue, gross) from marts.revenue_by_month").await,
+        ["DELIVERED|1|302.4900|302.4900"],
+        "its lines are in the other order"
+    );
     stage(&shop, "orders", &[("2", order(2, 41, "joined"))]).await;
     shop.transform().await;
     assert_eq!(shop.column("select tag from canonical.contact_tags").await, ["rejestracja"]);

@@ -116,22 +116,6 @@ segments as (
     where name <> ''
     group by contact_id
 ),
-properties as (
-    -- contacts.fields: each expression stands in place of the marker, as one row (name, value as text).
-    select
-        c.contact_id,
-        jsonb_object_agg(field.name, field.value order by field.name) filter (where field.value <> '') as properties
-    from canonical.contacts as c
-    /*rfm*/
-    cross join lateral (
-        values
-            /*fields*/
-            (null::text, null::text)
-    ) as field (name, value)
-    where c.contact_id in (select candidate.key from pg_temp.deliver_candidates as candidate)
-        and field.name is not null
-    group by c.contact_id
-),
 raw_values as (
     select
         contact.contact_id,
@@ -151,7 +135,7 @@ raw_values as (
     from pg_temp.deliver_candidates as candidate
     cross join settings
     join canonical.contacts as contact on contact.contact_id = candidate.key
-    left join properties on properties.contact_id = candidate.key
+    left join pg_temp.deliver_properties as properties on properties.contact_id = candidate.key
     cross join jsonb_each(settings.fields) as field (name, value)
 ),
 field_values as (

@@ -116,22 +116,6 @@ tags as (
     ) as spelled_tags
     group by contact_id
 ),
-fields as (
-    -- contacts.fields: each expression stands in place of the marker, as one row (name, value as text).
-    select
-        c.contact_id,
-        jsonb_object_agg(field.name, field.value order by field.name) filter (where field.value <> '') as properties
-    from canonical.contacts as c
-    /*rfm*/
-    cross join lateral (
-        values
-            /*fields*/
-            (null::text, null::text)
-    ) as field (name, value)
-    where c.contact_id in (select candidate.key from pg_temp.deliver_candidates as candidate)
-        and field.name is not null
-    group by c.contact_id
-),
 cards as materialized (
     select
         candidate.*,
@@ -181,7 +165,7 @@ cards as materialized (
     left join canonical.contacts as contact on contact.contact_id = candidate.key
     left join accounts on accounts.contact_id = candidate.key
     left join tags on tags.contact_id = candidate.key
-    left join fields on fields.contact_id = candidate.key
+    left join pg_temp.deliver_properties as fields on fields.contact_id = candidate.key
 ),
 judged as materialized (
     select

@@ -5,6 +5,7 @@
 //! load and a plan render by the same statements: a load over `delivery.pending`, a plan over a temporary copy of it to
 //! which the plan adds what a load would have written. Nothing here calls a target or writes a table that stays.
 
+use super::fields;
 use super::fingerprints::{self, Fingerprints};
 use super::planned;
 use super::settings::Settings;
@@ -156,7 +157,9 @@ impl Rendered {
 pub struct Bench {
     client: Client,
     settings: Settings,
-    contacts: String,
+    contacts: &'static str,
+    /// Works out contacts.fields.
+    fields_role: Option<String>,
     contact_checks: &'static str,
     contact_requests: &'static str,
     events: &'static str,
@@ -211,7 +214,8 @@ impl Bench {
         };
         let file = |name: &str| sql::file(&format!("deliver/{}/{name}.sql", settings.platform));
         Ok(Self {
-            contacts: settings.fields.embed(file("contacts")?),
+            contacts: file("contacts")?,
+            fields_role: if settings.fields.is_empty() { None } else { fields::role(&client).await? },
             contact_checks: file("contact_checks")?,
             contact_requests: file("contact_requests")?,
             events: file("events")?,
@@ -358,14 +362,17 @@ impl Bench {
             "insert into pg_temp.deliver_desired (key, verdict, code, reason, former_id, payload)\n{}",
             self.contacts
         );
-        let rendered = transaction.execute(&text, &[&self.settings.value]).await;
+        let rendered = match self.settings.fields.work_out(&transaction, self.fields_role.as_deref()).await {
+            Ok(()) => transaction.execute(&text, &[&self.settings.value]).await.map(drop).map_err(Error::from),
+            Err(error) => Err(error),
+        };
         match rendered {
-            Ok(_) => transaction.commit().await?,
+            Ok(()) => transaction.commit().await?,
             Err(error) => {
                 transaction.rollback().await?;
                 let among = "c.contact_id in (select key from pg_temp.deliver_candidates)";
-                self.settings.fields.try_each(&mut self.client, among).await?;
-                return Err(error.into());
+                self.settings.fields.try_each(&mut self.client, self.fields_role.as_deref(), among).await?;
+                return Err(error);
             }
         }
         Ok(())
@@ -648,7 +655,7 @@ impl Bench {
 
     async fn clear_hands(&self) -> Result<()> {
         let text = "truncate pg_temp.deliver_candidates, pg_temp.deliver_desired, pg_temp.deliver_inputs,
-            pg_temp.deliver_seen";
+            pg_temp.deliver_properties, pg_temp.deliver_seen";
         Ok(self.client.batch_execute(text).await?)
     }
 

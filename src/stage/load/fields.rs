@@ -1,15 +1,17 @@
 //! `contacts.fields`: SQL expressions out of a pipeline file, put into a statement that is run read-only.
 //!
-//! An expression may do whatever one expression can in a read-only transaction; it must not be able to end the expression
-//! it stands in. So its quotes and brackets are followed here before it goes anywhere, and Postgres has the last word.
+//! An expression may do whatever one expression can in a read-only transaction of a role that reads canonical and marts and
+//! nothing else (`ops.fields_role`); it must not be able to end the expression it stands in. So its quotes and brackets are
+//! followed here before it goes anywhere, and Postgres has the last word.
 
 use crate::store::{Database, migrate};
-use crate::{Error, Kind, Result};
+use crate::{Error, Kind, Result, sql};
 use std::collections::BTreeMap;
+use tokio_postgres::{Client, GenericClient, Transaction};
 
-/// Where the expressions go in `contacts.sql`.
+/// Where the expressions go in `fields.sql`.
 const FIELDS_MARKER: &str = "/*fields*/";
-/// Where the RFM row is joined in `contacts.sql`.
+/// Where the RFM row is joined in `fields.sql`.
 const RFM_MARKER: &str = "/*rfm*/";
 /// The RFM row, without the contact's id, so that columns of the contact may stand alone.
 const RFM_JOIN: &str = "left join lateral (
@@ -55,7 +57,7 @@ impl Fields {
     ///
     /// # Errors
     /// Those of the connection.
-    pub async fn move_by_themselves(&self, client: &tokio_postgres::Client) -> Result<bool> {
+    pub async fn move_by_themselves(&self, client: &Client) -> Result<bool> {
         if self.is_empty() {
             return Ok(false);
         }
@@ -81,13 +83,27 @@ impl Fields {
         self.expressions.is_empty()
     }
 
-    /// `contacts.sql` with the expressions in it.
-    pub fn embed(&self, text: &str) -> String {
+    /// Works the expressions out for the contacts in hand, into `pg_temp.deliver_properties`, as `role`.
+    ///
+    /// # Errors
+    /// Those of Postgres; the transaction is to be rolled back then.
+    pub async fn work_out(
+        &self,
+        transaction: &Transaction<'_>,
+        role: Option<&str>,
+    ) -> Result<()> {
+        if self.is_empty() {
+            return Ok(());
+        }
         let mut rows = String::new();
         for (name, expression) in &self.expressions {
             rows.push_str(&format!("({}, ({expression})::text), ", literal(name)));
         }
-        text.replacen(FIELDS_MARKER, &rows, 1).replacen(RFM_MARKER, self.rfm_join(), 1)
+        let text = sql::file("deliver/fields.sql")?.replacen(FIELDS_MARKER, &rows, 1).replacen(RFM_MARKER, self.rfm_join(), 1);
+        transaction.batch_execute(&restrained(role)).await?;
+        // Prepared alone, so nothing can follow the expressions.
+        transaction.execute(&text, &[]).await?;
+        Ok(transaction.batch_execute("set local role none; set local statement_timeout = 0").await?)
     }
 
     fn rfm_join(&self) -> &'static str {
@@ -103,9 +119,10 @@ impl Fields {
     ///
     /// # Errors
     /// [`Kind::PipelineFile`] naming the field with the message of Postgres; those of the connection.
-    pub async fn try_each(&self, client: &mut tokio_postgres::Client, condition: &str) -> Result<()> {
+    pub async fn try_each(&self, client: &mut Client, role: Option<&str>, condition: &str) -> Result<()> {
         for (name, expression) in &self.expressions {
             let transaction = client.build_transaction().read_only(true).start().await?;
+            transaction.batch_execute(&restrained(role)).await?;
             let tried = transaction.query_one(&self.trial(expression, condition), &[]).await;
             transaction.rollback().await?;
             if let Err(error) = tried {
@@ -117,6 +134,36 @@ impl Fields {
         }
         Ok(())
     }
+}
+
+/// The role that expressions are worked out by, with its rights on the tables of this session's bench; `None`, with a
+/// warning, where Wharf's own role may not make it: then they run with Wharf's rights.
+///
+/// # Errors
+/// Those of the database.
+pub async fn role(client: &impl GenericClient) -> Result<Option<String>> {
+    let row = client.query_one("select ops.fields_role(), current_user::text", &[]).await?;
+    let (role, ours): (Option<String>, String) = (row.get(0), row.get(1));
+    match &role {
+        Some(role) => {
+            client
+                .batch_execute(&format!(
+                    "grant select on pg_temp.deliver_candidates, pg_temp.deliver_rfm to {role};
+                     grant insert on pg_temp.deliver_properties to {role}"
+                ))
+                .await?;
+        }
+        None => tracing::warn!(
+            "contacts.fields run with all rights of the role {ours}; let a superuser say once: create role wharf_fields \
+             nologin; grant wharf_fields to \"{ours}\""
+        ),
+    }
+    Ok(role)
+}
+
+/// What goes before an expression in its transaction.
+fn restrained(role: Option<&str>) -> String {
+    format!("set local statement_timeout = '5min'; set local role {}", role.unwrap_or("none"))
 }
 
 /// What Postgres has against an expression.
@@ -149,8 +196,10 @@ pub async fn problems(db: &Database, expressions: &BTreeMap<String, String>) -> 
             transaction.batch_execute(migration.sql().unwrap_or_default()).await?;
         }
     }
-    transaction.batch_execute(crate::sql::file("deliver/bench.sql")?).await?;
+    transaction.batch_execute(sql::file("deliver/bench.sql")?).await?;
+    let role = role(&transaction).await?;
     transaction.batch_execute("set transaction read only").await?;
+    transaction.batch_execute(&restrained(role.as_deref())).await?;
     for (name, expression) in expressions {
         let trial = transaction.transaction().await?;
         let tried = trial.query_one(&fields.trial(expression, "false"), &[]).await;

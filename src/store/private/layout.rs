@@ -10,7 +10,7 @@
 //!     users.lock   held (shared) by every process that uses it
 //!     keep         exists while the server is to go on without users
 //!     listen       address and port for clients that cannot use sockets, if asked for
-//!     password     their password
+//!     password.R   their password as role R
 //! ```
 
 use super::files::Folder;
@@ -116,11 +116,6 @@ impl Layout {
     /// Address and port for clients that cannot use sockets.
     pub fn listen(&self) -> PathBuf {
         self.folder().join("listen")
-    }
-
-    /// Their password.
-    pub fn password(&self) -> PathBuf {
-        self.folder().join("password")
     }
 
     /// Opens one of the lock files.

@@ -31,8 +31,15 @@ use std::time::Duration;
 /// Name of the database.
 pub const DATABASE: &str = "wharf";
 
-/// Name of the role, which owns everything.
+/// Name of the role that Wharf works as: it owns the database, and has no rights on the server beyond that.
 pub const ROLE: &str = "wharf";
+
+/// Name of the superuser, whom nothing but making roles and the database is done as. It has no password, so it cannot be
+/// reached but through the socket, which is the server user's and this user's alone.
+pub const ADMIN: &str = "postgres";
+
+/// Name of the role for people and BI tools: it reads every table and writes none.
+pub const READER: &str = "wharf_reader";
 
 /// How long another process may be starting or stopping the server, which has its own bounds for that.
 const OTHERS: Duration = Duration::from_secs(1200);
@@ -110,19 +117,24 @@ impl PrivateServer {
         socket_url(ROLE, DATABASE, &self.socket_folder, self.port)
     }
 
-    /// Connection string for psql and BI tools: over TCP, with the password, where that was asked for.
+    /// Connection string of the superuser, to the database that every server has.
+    pub fn admin_url(&self) -> String {
+        socket_url(ADMIN, "postgres", &self.socket_folder, self.port)
+    }
+
+    /// Connection string of a role for psql and BI tools: over TCP, with the password, where that was asked for.
     ///
     /// # Errors
     /// [`Kind::PrivatePostgres`] if the password's file cannot be read.
-    pub fn public_url(&self) -> Result<String> {
+    pub fn public_url(&self, role: &str) -> Result<String> {
         match listen_address(&self.layout)? {
             Some(address) if self.listens => {
-                let path = self.layout.password();
-                let password = self.layout.open()?.read("password")?;
+                let password = self.layout.open()?.read(&password_file(role))?;
+                let path = self.layout.folder().join(password_file(role));
                 let password = password.ok_or_else(|| cannot("read", &path, std::io::ErrorKind::NotFound.into()))?;
-                Ok(tcp_url(ROLE, password.trim(), &address.ip().to_string(), address.port(), DATABASE))
+                Ok(tcp_url(role, password.trim(), &address.ip().to_string(), address.port(), DATABASE))
             }
-            _ => Ok(self.url()),
+            _ => Ok(socket_url(role, DATABASE, &self.socket_folder, self.port)),
         }
     }
 
@@ -244,24 +256,32 @@ pub async fn set_listen(home: &Path, address: Option<SocketAddr>) -> Result<()> 
             return folder.remove("listen");
         };
         folder.replace("listen", &format!("{address}\n"), None)?;
-        if folder.read("password")?.is_none() {
-            folder.replace("password", &uuid::Uuid::new_v4().simple().to_string(), None)?;
+        for role in [ROLE, READER] {
+            let name = password_file(role);
+            if folder.read(&name)?.is_none() {
+                folder.replace(&name, &uuid::Uuid::new_v4().simple().to_string(), None)?;
+            }
         }
         Ok(())
     })
     .await
 }
 
-/// The password for clients on TCP, if listening was asked for.
+/// The file in the server's folder that holds a role's password.
+fn password_file(role: &str) -> String {
+    format!("password.{role}")
+}
+
+/// The password of a role for clients on TCP, if listening was asked for.
 ///
 /// # Errors
 /// [`Kind::PrivatePostgres`].
-pub fn password(home: &Path) -> Result<Option<String>> {
+pub fn password(home: &Path, role: &str) -> Result<Option<String>> {
     let layout = Layout::of(&real(home))?;
     if !layout.folder().exists() {
         return Ok(None);
     }
-    Ok(layout.open()?.read("password")?.map(|password| password.trim().to_owned()))
+    Ok(layout.open()?.read(&password_file(role))?.map(|password| password.trim().to_owned()))
 }
 
 async fn blocking<T: Send + 'static>(action: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
@@ -374,7 +394,7 @@ fn initialise(layout: &Layout, programs: &Programs) -> Result<()> {
         let output = postmaster::server_command(layout, &path)
             .args([
                 "--username",
-                ROLE,
+                ADMIN,
                 "--encoding",
                 "UTF8",
                 "--auth",

@@ -35,6 +35,8 @@ pub struct Order {
     pub currency: String,
     /// Ten-thousandths.
     pub total: i64,
+    /// Of the total, what was paid back.
+    pub refunded: i64,
     pub lines: usize,
     pub lines_total: i64,
 }
@@ -72,7 +74,7 @@ impl Expected {
         if let (Some("DELIVERED"), Some(email)) = (order.status, &order.email) {
             let (orders, spent) = self.rfm.entry((email.clone(), order.currency.clone())).or_default();
             *orders += 1;
-            *spent += order.total;
+            *spent += (order.total - order.refunded).max(0);
         }
         self.orders.insert(key, order);
     }

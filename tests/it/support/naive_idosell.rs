@@ -52,7 +52,7 @@ pub fn expected(sandbox: &Sandbox) -> Expected {
     }
 
     let mut wanted = Expected::default();
-    let returned = returned_pieces(&panel.returns);
+    let returned = returned(&panel.returns);
     let placed: HashSet<String> = panel.orders.iter().map(|order| number(&order["orderSerialNumber"])).collect();
     let open = panel.unfinished.iter().filter(|order| !placed.contains(&number(&order["orderSerialNumber"])));
     for (order, is_placed) in panel.orders.iter().map(|order| (order, true)).chain(open.map(|order| (order, false))) {
@@ -97,18 +97,32 @@ fn person(billing: &Value) -> Contact {
     }
 }
 
-/// Ten-thousandths of pieces that came back, by order.
-fn returned_pieces(returns: &[Value]) -> HashMap<String, i64> {
-    let mut pieces = HashMap::new();
-    for back in returns.iter().filter(|back| back["status"] == "accepted") {
-        let lines = back["products"].as_array().into_iter().flatten();
-        *pieces.entry(number(&back["order_sn"])).or_default() +=
-            lines.map(|line| money(&line["quantity"])).sum::<i64>();
-    }
-    pieces
+/// What came back of an order: ten-thousandths of pieces, and their worth.
+#[derive(Default, Clone, Copy)]
+struct Returned {
+    pieces: i64,
+    worth: i64,
 }
 
-fn read(order: &Value, is_placed: bool, email: Option<String>, returned: i64) -> Order {
+fn returned(returns: &[Value]) -> HashMap<String, Returned> {
+    let mut orders: HashMap<String, Returned> = HashMap::new();
+    for back in returns.iter().filter(|back| back["status"] == "accepted") {
+        let order = orders.entry(number(&back["order_sn"])).or_default();
+        for line in back["products"].as_array().into_iter().flatten() {
+            order.pieces += money(&line["quantity"]);
+            order.worth += product(&line["quantity"], &line["order_price"]);
+        }
+    }
+    orders
+}
+
+/// Ten-thousandths of a quantity times a price.
+fn product(quantity: &Value, price: &Value) -> i64 {
+    let exact = i128::from(money(price)) * i128::from(money(quantity));
+    i64::try_from((exact + 5_000) / 10_000).unwrap()
+}
+
+fn read(order: &Value, is_placed: bool, email: Option<String>, returned: Returned) -> Order {
     let details = &order["orderDetails"];
     let costs = &details["payments"]["orderCurrency"];
     let word = details["orderStatus"].as_str().unwrap_or_default();
@@ -125,20 +139,17 @@ fn read(order: &Value, is_placed: bool, email: Option<String>, returned: i64) ->
     let is_later = matches!(details["payments"]["orderPaymentType"].as_str(), Some("cash_on_delivery" | "tradecredit"));
     let lines = details["productsResults"].as_array().map(Vec::as_slice).unwrap_or_default();
     let pieces: i64 = lines.iter().map(|line| money(&line["productQuantity"])).sum();
-    let worth = |line: &Value| {
-        let exact = i128::from(money(&line["productOrderPrice"])) * i128::from(money(&line["productQuantity"]));
-        i64::try_from((exact + 5_000) / 10_000).unwrap()
-    };
     Order {
         number: text(&order["orderId"]).unwrap_or_default(),
         email,
         status: if is_placed { status(word) } else { Some("ABANDONED_SHOPPING_CART") },
         is_paid: !is_paid_back && (came - went_back >= total || is_later && word.starts_with("finished")),
-        is_returned: returned > 0 && returned >= pieces,
+        is_returned: returned.pieces > 0 && returned.pieces >= pieces,
         currency: text(&costs["currencyId"]).unwrap_or_default(),
         total,
+        refunded: returned.worth,
         lines: lines.len(),
-        lines_total: lines.iter().map(worth).sum(),
+        lines_total: lines.iter().map(|line| product(&line["productQuantity"], &line["productOrderPrice"])).sum(),
     }
 }
 

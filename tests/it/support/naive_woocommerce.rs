@@ -98,6 +98,7 @@ pub fn expected(shop: &WooCommerce) -> Expected {
             is_returned: shop_status == "refunded",
             currency: text(&order["currency"]).unwrap_or_default().to_uppercase(),
             total: money(&order["total"]),
+            refunded: order["refunds"].as_array().into_iter().flatten().map(|refund| -money(&refund["total"])).sum(),
             lines: lines.len(),
             lines_total: lines.iter().map(|line| money(&line["total"]) + money(&line["total_tax"])).sum(),
         };

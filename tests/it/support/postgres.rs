@@ -1,6 +1,7 @@
 //! A fresh, migrated database per test, on one server per test program.
 //!
-//! The server is that of `DATABASE_URL` (a superuser's) where that is set, else a private one in a temporary folder,
+//! The server is that of `DATABASE_URL` (a superuser's) where that is set, else a private one in a temporary folder, whose
+//! databases belong to a role without any other right, as on a server of one's own:
 //! without fsync, watched by a process that stops and removes it when the test program ends, however it ends. Databases
 //! are copies of a template that is migrated once.
 
@@ -13,7 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::sync::OnceCell;
-use wharf::store::private::PrivateServer;
+use wharf::store::private::{self, PrivateServer};
 use wharf::store::{Database, DatabaseLocation};
 
 /// A fresh, migrated database; dropped with the value.
@@ -110,7 +111,9 @@ async fn create(name: &str, template: &str) {
     while client.query_one(others, &[&template]).await.unwrap().get::<_, i64>(0) > 0 {
         tokio::task::yield_now().await;
     }
-    client.batch_execute(&format!("create database {name} template {template} encoding 'UTF8'")).await.unwrap();
+    let owner = owner().map(|owner| format!("owner {owner}")).unwrap_or_default();
+    let statement = format!("create database {name} template {template} encoding 'UTF8' {owner}");
+    client.batch_execute(&statement).await.unwrap();
     drop(client);
     driver.await.unwrap().unwrap();
 }
@@ -118,7 +121,24 @@ async fn create(name: &str, template: &str) {
 fn url_of(name: &str) -> String {
     let mut address = url::Url::parse(server_url()).unwrap();
     address.set_path(name);
-    address.to_string()
+    match owner() {
+        Some(owner) => {
+            address.to_string().replacen(&format!("user={}", private::ADMIN), &format!("user={owner}"), 1)
+        }
+        None => address.to_string(),
+    }
+}
+
+/// Whose the databases are; on a server of `DATABASE_URL`, the superuser's.
+fn owner() -> Option<&'static str> {
+    std::env::var("DATABASE_URL").unwrap_or_default().is_empty().then_some(private::ROLE)
+}
+
+/// Runs a statement as the server's superuser.
+pub async fn as_admin(statement: &str) {
+    let (client, connection) = tokio_postgres::connect(server_url(), tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client.batch_execute(statement).await.unwrap();
 }
 
 /// Connection string of the server, as a superuser.
@@ -136,13 +156,21 @@ fn start_server() -> String {
     prepare_home(&home);
     // Called from within some test's runtime, so a runtime of its own needs a thread of its own.
     let server = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(PrivateServer::join(&home)).unwrap()
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let server = PrivateServer::join(&home).await.unwrap();
+            server.keep().unwrap();
+            // Makes the roles.
+            let db = Database::connect(&DatabaseLocation::Private(home.clone())).await.unwrap();
+            // For the test of logical decoding.
+            db.as_admin(&format!("alter role {} replication", private::ROLE)).await.unwrap();
+            db.close().await;
+            server
+        })
     })
     .join()
     .unwrap();
-    server.keep().unwrap();
-    server.url().replace("/wharf?", "/postgres?")
+    server.admin_url()
 }
 
 /// Makes a temporary folder fit for a server that root hands to another user, and the server quick.
