@@ -281,8 +281,8 @@ pub async fn retry(db: &Database, filter: &Filter) -> Result<Retried> {
     Ok(retried)
 }
 
-/// Follows opt-ins although the target shows an opt-out (`opt-out-kept`), because a person has decided so; of how many contacts.
-/// The decision is written to `delivery.consent_decisions`, and covers the opt-outs that were there when it was made.
+/// Follows opt-ins although the target shows an opt-out (`opt-out-kept`), because a person has decided so; of how many
+/// contacts. The decision is written to `delivery.consent_decisions`, and covers what the target showed when it was made.
 ///
 /// # Errors
 /// [`Kind::Command`] where `filter` names other rejects; those of the database.

@@ -4,6 +4,11 @@
 use crate::support::staged::{StagedShop, customer, order, with};
 use serde_json::{Value, json};
 
+/// State, its own time, that of the record, what was known and since when, whether it was understood so, the last sight; and
+/// when it counts as said. Days.
+type Case =
+    (&'static str, Option<u32>, Option<u32>, Option<(&'static str, Option<u32>)>, bool, Option<u32>, Option<u32>);
+
 /// What a shop says with and without a date, by a meta key of its plug-in.
 fn settings() -> Value {
     json!({"consent_meta_keys": [{
@@ -35,13 +40,13 @@ async fn said(shop: &StagedShop, email: &str) -> String {
     shop.value(&query).await
 }
 
-/// `state, said, recorded, known state, known at, observed, last sight` → the time. Days of January 2024; now is the 20th.
+/// `state, said, recorded, known state and time, observed, last sight` → the time. Days of January 2024; now is the 20th.
 #[tokio::test]
 async fn an_agreement_is_dated_at_the_beginning_and_a_withdrawal_at_the_end() {
     const YES: &str = "opt_in";
     const NO: &str = "opt_out";
     const NONE: &str = "unknown";
-    let cases: &[(&str, Option<u32>, Option<u32>, Option<(&str, Option<u32>)>, bool, Option<u32>, Option<u32>)] = &[
+    let cases: &[Case] = &[
         // First sight: its own time, or none for an agreement; a refusal keeps what the record says.
         (YES, Some(5), Some(9), None, false, Some(3), Some(5)),
         (YES, None, Some(9), None, false, Some(3), None),

@@ -29,6 +29,8 @@ struct Record {
     /// When the word was given, dated or not.
     truly_at: Option<Timestamp>,
     has_landed: bool,
+    /// The word that was read last.
+    read: Option<&'static str>,
 }
 
 /// What has truly happened to a person.
@@ -142,9 +144,11 @@ impl Histories {
                 continue;
             }
             record.has_landed = true;
-            if record.word == Some("no") {
+            // The same refusal once more, without a time, looks as if nothing had happened.
+            if record.word == Some("no") && (record.said_at.is_some() || record.read != Some("no")) {
                 person.withdrew.extend(record.truly_at);
             }
+            record.read = record.word;
             let mut meta: Vec<Value> = Vec::new();
             meta.extend(record.word.map(|word| json!({"key": "marketing_consent", "value": word})));
             meta.extend(record.said_at.map(|at| json!({"key": "said_at", "value": at.to_string()})));
