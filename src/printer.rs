@@ -124,7 +124,7 @@ impl Printer {
     pub fn nothing_done(&self, why: &Error) {
         if self.json && !self.document_written.swap(true, Ordering::Relaxed) {
             let document = json!({ "nothing_done": error_document(why) });
-            self.progress.suspend(|| write_line(io::stdout().lock(), &format_args!("{document:#}")));
+            self.progress.suspend(|| write_line(io::stdout().lock(), &foreign::json(&format!("{document:#}"))));
             return;
         }
         self.note(format_args!("nothing done ({}): {}", why.kind().code(), why.detail()));

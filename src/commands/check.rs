@@ -10,7 +10,7 @@ use crate::stage::load::fields::{self, Problem};
 use crate::stage::tenant::{self, Role};
 use crate::store::budget::AccountBudget;
 use crate::store::{Database, DatabaseLocation, private};
-use crate::{Error, Result, source, target};
+use crate::{Error, Kind, Result, source, target};
 use futures::future::join_all;
 use serde::Serialize;
 use serde_json::json;
