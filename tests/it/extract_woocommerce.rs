@@ -254,11 +254,16 @@ impl Program {
     }
 
     fn start(&self, arguments: &[&str]) -> Child {
+        self.start_with(arguments, "")
+    }
+
+    fn start_with(&self, arguments: &[&str], failpoints: &str) -> Child {
         Command::new(env!("CARGO_BIN_EXE_wharf"))
             .args(["extract", "shop.yaml"])
             .args(arguments)
             .current_dir(self.folder.path())
             .env("DATABASE_URL", &self.db.url)
+            .env("WHARF_FAILPOINTS", failpoints)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -553,6 +558,35 @@ async fn a_product_of_which_only_what_the_shop_shuffles_differs_is_as_it_was() {
     let (_, report, result) = extract(&db, &sandbox).await;
     result.unwrap();
     assert_eq!(report.total().landed.changed, 1);
+}
+
+#[tokio::test]
+async fn a_run_killed_while_it_asks_by_key_marks_nothing_and_the_next_goes_on() {
+    let sandbox = sandbox().await;
+    let program = Program::new(&sandbox).await;
+    assert_eq!(program.finish(&[]).await.status.code(), Some(0));
+    let gone: Vec<u64> = listed(&sandbox, Entity::Orders).into_iter().take(30).collect();
+    for id in &gone {
+        change(&sandbox, &json!({"vanish": {"entity": "orders", "id": id}}));
+    }
+    let deleted = async || {
+        let client = program.db.client().await.unwrap();
+        let statement = "select count(*) from staging.orders where deleted_at is not null";
+        client.query_one(statement, &[]).await.unwrap().get::<_, i64>(0)
+    };
+    // Of two questions the first is answered and committed.
+    let killed = program.start_with(&["--full"], "extract/after-asked=kill@1");
+    let killed = tokio::task::spawn_blocking(move || killed.wait_with_output().unwrap()).await.unwrap();
+    assert_eq!(killed.status.code(), None, "{}", String::from_utf8_lossy(&killed.stderr));
+    assert_eq!(deleted().await, 0);
+    sandbox.requests().clear();
+    let output = program.finish(&["--json"]).await;
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let asked = sandbox.requests().calls("woocommerce", ORDERS);
+    assert!(asked.iter().all(|call| !call.query.contains("_fields")), "the walk is not walked again");
+    let by_key = asked.iter().filter(|call| call.query.contains("include=") && call.query.contains("status=any"));
+    assert_eq!(by_key.count(), 1, "what was asked for is not asked for again");
+    assert_eq!(deleted().await, 30);
 }
 
 #[tokio::test]

@@ -231,8 +231,13 @@ impl Extraction<'_> {
         let not_landed = std::mem::take(&mut walker.not_landed);
         let error = result.as_ref().err().map(|error| error.kind().code());
         let mut told = serde_json::to_value(counts).unwrap_or_default();
-        if let (Some(told), Some(code)) = (told.as_object_mut(), error) {
-            told.insert("error".into(), code.into());
+        if let Some(told) = told.as_object_mut() {
+            if !not_landed.is_empty() {
+                told.insert("not_landed_keys".into(), not_landed.join(", ").into());
+            }
+            if let Some(code) = error {
+                told.insert("error".into(), code.into());
+            }
         }
         let took = began.elapsed();
         report.streams.push(StreamReport { stream: stream.name, walks, counts, not_landed, took, error });
