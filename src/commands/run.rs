@@ -21,7 +21,8 @@ Examples:
 
 It can be stopped or killed at any instant; run it again, it continues.
 Exit code 3: done, but some records were refused; `wharf rejects` lists them.
-Exit code 4: stopped early (a platform down, window closed, interrupted, a guard).";
+Exit code 4: stopped early (a platform down, window closed, interrupted).
+Exit code 5: the guard holds contacts back until somebody decides; all else was done.";
 
 /// Do everything a pipeline says: extract, transform, load, archive
 ///

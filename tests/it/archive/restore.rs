@@ -51,10 +51,11 @@ async fn hashes(db: &Database, schemas: &str, besides: &[&str]) -> Vec<String> {
 }
 
 /// What is not archived, because it is worked out again or belongs to processes at work.
-const NOT_RESTORED: [&str; 12] = [
+const NOT_RESTORED: [&str; 13] = [
     "canonical.decoded_texts",
     "canonical.phones",
     "delivery.fingerprints",
+    "delivery.guarded",
     "ops.archives",
     "ops.budget_rates",
     "ops.budgets",
