@@ -85,6 +85,8 @@ named! {
         LoadBeforeTakeoverCommit = "load/before-takeover-commit",
         /// The change feed has been taken over.
         LoadAfterTakeover = "load/after-takeover",
+        /// What the guard holds back is committed.
+        LoadAfterGuard = "load/after-guard",
         /// The intent of a call is committed, the call not made.
         LoadAfterIntent = "load/after-intent",
         /// The call is made and answered, nothing of the answer written.

@@ -35,6 +35,11 @@ create temporary table deliver_desired (
     payload jsonb
 );
 
+-- The contacts in hand that wait for the outcome of a call (deliver_unsettled_now).
+create temporary table deliver_unsettled (
+    key uuid primary key
+);
+
 -- The exclusive or of what the contacts in hand are rendered from (fingerprints.sql). Empty in a plan.
 create temporary table deliver_inputs (
     contact_id uuid primary key,
@@ -65,6 +70,12 @@ create temporary table deliver_steps (
     payload jsonb not null,
     is_open boolean not null,
     primary key (key, object)
+);
+
+-- What would become of contacts that the account holds, as the guard weighs them.
+create temporary table deliver_toll (
+    key uuid primary key,
+    reasons text[] not null
 );
 
 -- What a plan has found that orders would be at the target, where it scores customers by them. Empty in a load.

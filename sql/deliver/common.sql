@@ -39,6 +39,35 @@ where not exists (
     and not exists (select from canonical.contacts where contacts.contact_id = formers.former_id)
 order by formers.key, formers.moved_at desc, formers.former_id;
 
+-- The contacts in hand that wait: what became of a call is not known yet that created or renamed their own card, or one
+-- that they were before, or an event is still looked for under a former address. Whatever was rendered before that is
+-- settled would go to a card that may be called otherwise by now. Read once for each slice, before anything else of it
+-- (deliver_unsettled): what is settled meanwhile is rendered the next time.
+create temporary view deliver_unsettled_now as
+with recursive calls as (
+    select
+        ledger.contact_id,
+        ledger.object,
+        (ledger.payload #>> '{sending,former_id}')::uuid as former_id
+    from pg_temp.deliver_settings as settings
+    join delivery.ledger on ledger.target = settings.value ->> 'target'
+    where ledger.state <> 'acknowledged' and (ledger.object = 'contact' or ledger.state = 'sending')
+),
+selves as (
+    select candidate.key, candidate.key as self_id
+    from pg_temp.deliver_candidates as candidate
+    where exists (select from calls)
+    union
+    select selves.key, moves.contact_id
+    from selves
+    join canonical.contact_moves as moves on moves.moved_to = selves.self_id
+)
+select distinct selves.key
+from selves
+join calls
+    on calls.former_id = selves.self_id
+    or (calls.contact_id = selves.self_id and (calls.object = 'contact' or selves.self_id <> selves.key));
+
 -- For each contact in hand that is no more: whether the account has, or is about to get, the one that it became,
 -- and whether its card is renamed for that one.
 create temporary view deliver_successors as

@@ -8,3 +8,5 @@ select
 from pg_temp.deliver_pending as pending
 left join canonical.contacts as contact on contact.contact_id = pending.key
 where pending.object = 'contact'
+    -- What the guard holds back waits; in a plan, and for the guard itself, this is empty.
+    and not exists (select from pg_temp.deliver_guarded as guarded where guarded.key = pending.key)

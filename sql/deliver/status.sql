@@ -67,6 +67,20 @@ pending as (
     from delivery.pending
     group by pending.target, pending.pipeline
 ),
+guarded as (
+    select
+        guarded.target,
+        guarded.pipeline,
+        count(*) as contacts,
+        min(guarded.held_at) as since
+    from delivery.guarded
+    join delivery.pending
+        on pending.target = guarded.target
+        and pending.pipeline = guarded.pipeline
+        and pending.object = 'contact'
+        and pending.key = guarded.key
+    group by guarded.target, guarded.pipeline
+),
 held_objects as (
     select ledger.target, ledger.object, count(*) as n
     from delivery.ledger
@@ -93,10 +107,13 @@ targets as (
             'pending_contacts', coalesce(pending.contacts, 0),
             'pending_orders', coalesce(pending.orders, 0),
             'ledger', coalesce(ledgers.objects, '{}'),
-            'held', coalesce(unknown.n, 0)
+            'held', coalesce(unknown.n, 0),
+            'guarded', coalesce(guarded.contacts, 0),
+            'guarded_since', to_char(guarded.since at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
         ) as target_status
     from delivery.consumers
     left join pending on pending.target = consumers.target and pending.pipeline = consumers.pipeline
+    left join guarded on guarded.target = consumers.target and guarded.pipeline = consumers.pipeline
     left join ledgers on ledgers.target = consumers.target
     left join unknown on unknown.target = consumers.target
     where $1::text is null or consumers.pipeline = $1

@@ -6,8 +6,16 @@ select
     ledger.contact_id,
     ledger.target_id,
     ledger.payload,
+    -- An event is shown by the card as it is called now, which may have been renamed since.
+    coalesce(contact.payload ->> 'email', ledger.payload ->> 'email') as address,
+    ledger.sent_at,
     extract(epoch from clock_timestamp() - ledger.sent_at)::double precision as age
 from delivery.ledger
+left join delivery.ledger as contact
+    on contact.contact_id = ledger.contact_id
+    and contact.target = ledger.target
+    and contact.object = 'contact'
+    and contact.key = ledger.contact_id
 where ledger.target = $1::text
     and ledger.state = 'acknowledged'
     and ledger.payload -> 'gone' is null

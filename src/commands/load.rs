@@ -16,9 +16,9 @@ Examples:
   wharf --json load shop.yaml | jq .tally.sent
 
 Exit code 0: done; also outside the load window: what waits is sent when it is open. 3: records were refused for the first
-time (wharf rejects). 4: stopped early, or some orders wait for their contact to appear at the target; run it again, it
-continues. 5: more of what the account holds would change than load.guard in the pipeline file allows; see `wharf plan`,
---allow-mass-change lets it through.";
+time (wharf rejects). 4: stopped early, or some records wait for something at the target; run it again, it continues. 5: the
+guard holds contacts back, because more of those that the account holds would lose the same at once than load.guard in the
+pipeline file allows; all else was sent. See `wharf plan`; --allow-mass-change lets them through.";
 
 /// Send what changed to the target
 ///
@@ -87,6 +87,26 @@ pub fn print(printer: &Printer, summary: &Summary) {
         for (name, n) in counts {
             printer.line(format_args!("{heading:<14} {n:>9}  {name}"));
         }
+    }
+    if let Some(guarded) = &summary.guarded {
+        let examples: Vec<String> = guarded.examples.iter().map(uuid::Uuid::to_string).collect();
+        printer.warning(format_args!(
+            "{} contacts are held back, all else goes on: {}; look at `wharf plan PIPELINE --verbose`, for example at contacts \
+             {}; if all that is meant, run again with --allow-mass-change",
+            guarded.contacts,
+            guarded.why.join("; "),
+            examples.join(", ")
+        ));
+    }
+    for job in &summary.left_jobs {
+        printer.warning(format_args!(
+            "an import of {} contacts ({}) has not ended at the target after {} min: they wait, all else went on; {} min \
+             after its beginning it counts as lost and they are sent again",
+            job.contacts,
+            job.reference.as_deref().unwrap_or("its id was never learned"),
+            job.age / 60,
+            job.lost_after / 60
+        ));
     }
     if !summary.tally.waiting.is_empty() {
         printer.warning("some records wait for something at the target and stay pending: run it again, it continues");

@@ -18,7 +18,7 @@ Examples:
   wharf --json --verbose plan shop.yaml      one JSON object a line: the records, then the counts
 
 Exit code 1: --full found records that differ although nothing says that they changed (wharf load --full sends them).
-5: the guard would stop the load, because too much of what the account holds would change: a person has to decide.";
+5: the guard would hold contacts back, because too many would lose the same at once: a person has to decide.";
 
 /// Show what a load would do; makes no call and changes nothing
 ///
@@ -78,7 +78,8 @@ pub async fn run(global: &Global, args: Args) -> Result<Exit> {
         match &report.guard {
             Some(excess) if !args.allow_mass_change => {
                 printer.warning(format_args!(
-                    "a load would stop before its first call: {excess}; --allow-mass-change lets it through"
+                    "a load would hold {} contacts back and send all else: {excess}; --allow-mass-change lets them through",
+                    report.tally.guarded
                 ));
                 Ok(Exit::Decision)
             }

@@ -23,7 +23,7 @@ Examples:
 It can be stopped or killed at any instant; run it again, it continues.
 Exit code 0: done; also outside the load window (what waits is sent when it is open), and when another process is at the
 same work. 3: done, but records were rejected for the first time; `wharf rejects` lists them. 4: stopped early (a platform
-is down, interrupted). 5: a person has to decide (a guard). docs/cli.md has them all.";
+is down, interrupted). 5: a person has to decide what the guard holds back; all else was done. docs/cli.md has them all.";
 
 /// Do everything a pipeline says: extract, transform, load, archive
 ///

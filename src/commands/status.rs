@@ -94,6 +94,15 @@ fn print(global: &Global, status: &Value) {
             target["held"],
         ));
     }
+    for target in list(status, "targets").iter().filter(|target| target["guarded"].as_u64() > Some(0)) {
+        printer.line(format_args!(
+            "held back by the guard at {} ({}) since {}: {} contacts; `wharf plan` says why, --allow-mass-change lets them through",
+            text(&target["target"]),
+            text(&target["pipeline"]),
+            text(&target["guarded_since"]),
+            target["guarded"],
+        ));
+    }
     for reject in list(status, "rejects") {
         printer.line(format_args!(
             "rejects {} {}: {} {}",

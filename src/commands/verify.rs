@@ -59,6 +59,12 @@ fn print(global: &Global, report: &Report) {
         printer.line(format_args!("checked        {n:>9}  {object}"));
     }
     printer.line(format_args!("as sent        {:>9}", report.same));
+    if report.withdrawn > 0 {
+        printer.line(format_args!(
+            "withdrawn      {:>9}  people have opted out at the target since; that stands",
+            report.withdrawn
+        ));
+    }
     if report.too_fresh > 0 {
         printer.line(format_args!("too fresh      {:>9}  sent or changed a moment ago: ask again", report.too_fresh));
     }

@@ -290,12 +290,13 @@ pub struct Load {
     pub guard: LoadGuard,
 }
 
-/// How much of what the account holds already one load may change. More stops it before the first call, because a shop that
-/// was read half, or a slip in this file, looks just like that; `--allow-mass-change` lets it through.
+/// How many of the contacts that the account holds already one load may change. What exceeds that is held back, and nothing
+/// else, because a shop that was read half, or a slip in this file, looks just like that; `--allow-mass-change` lets it through.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LoadGuard {
-    /// The largest share of the account's contacts that may lose tags or consent, or be given up, in one load.
+    /// The largest share of the account's contacts that may lose tags (without gaining one: a renamed category takes nothing
+    /// away), values of fields or consent, or be given up, in one load; each counted by itself.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub max_removed_share: f64,
     /// The largest share of the account's contacts that may change in any way in one load.

@@ -61,6 +61,8 @@ pub struct Report {
     pub checked: BTreeMap<String, u64>,
     /// How many of them are as the ledger says.
     pub same: u64,
+    /// How many people have withdrawn a consent at the target that was sent there; what else of them is compared all the same.
+    pub withdrawn: u64,
     /// How many were sent so short a time ago, or changed meanwhile, that nothing can be said.
     pub too_fresh: u64,
     /// How many the target's answers say nothing of, by reason.
@@ -106,9 +108,45 @@ pub async fn verify(
         compare(&client, account, target.as_ref(), read, &mut report).await?;
         meter.advance(PART as u64);
     }
+    let most = match extent {
+        Extent::Sample { rows, .. } => Some(i64::from(rows)),
+        Extent::All => None,
+    };
+    find_forgotten(&client, account, target.as_ref(), most, stop, &mut report).await?;
     target.rest().await;
     meter.finish(format_args!("{} differ", report.findings.len()));
     Ok(report)
+}
+
+/// Looks for cards under addresses that people had while a call was lost, and that nothing leads to any more: they keep
+/// their tags and their consent, whatever becomes of the person.
+async fn find_forgotten(
+    client: &deadpool_postgres::Object,
+    account: &str,
+    target: &dyn Target,
+    most: Option<i64>,
+    stop: &CancellationToken,
+    report: &mut Report,
+) -> Result<()> {
+    let rows = client.query(sql::file("verify/forgotten.sql")?, &[&account, &most]).await?;
+    for rows in rows.chunks(target.contacts_per_call().max(1)) {
+        if stop.is_cancelled() {
+            return Err(Error::new(Kind::Interrupted, "stopped on request"));
+        }
+        let addresses: Vec<String> = rows.iter().map(|row| row.get("email")).collect();
+        for (row, state) in rows.iter().zip(target.contacts(&addresses).await?) {
+            if state.is_some() {
+                let target = Some("a card that nothing leads to, under an address that the person had".to_owned());
+                report.findings.push(Finding {
+                    object: "contact".to_owned(),
+                    key: row.get("key"),
+                    missing: false,
+                    differences: vec![Difference { field: "card".to_owned(), ledger: None, target }],
+                });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// How far the reading has come.
@@ -167,10 +205,17 @@ async fn compare(
     let mut suspects = Vec::new();
     for ((row, held), shown) in rows.iter().zip(held).zip(shown) {
         *report.checked.entry(held.object.clone()).or_default() += 1;
+        let shown = match shown {
+            Shown::Withdrawn(differences) => {
+                report.withdrawn += 1;
+                Shown::There(differences)
+            }
+            shown => shown,
+        };
         match shown {
             Shown::There(differences) if differences.is_empty() => report.same += 1,
             Shown::CannotTell(why) => *report.cannot_tell.entry(why).or_default() += 1,
-            Shown::There(differences) => suspects.push((row, held, false, differences)),
+            Shown::There(differences) | Shown::Withdrawn(differences) => suspects.push((row, held, false, differences)),
             Shown::Missing => suspects.push((row, held, true, Vec::new())),
         }
     }
@@ -205,8 +250,9 @@ fn held(row: &Row) -> Held {
     Held {
         key: row.get("key"),
         object: row.get("object"),
-        address: payload["email"].as_str().unwrap_or_default().to_owned(),
+        address: row.get::<_, Option<String>>("address").unwrap_or_default(),
         target_id: row.get("target_id"),
         payload,
+        sent_at: row.get("sent_at"),
     }
 }

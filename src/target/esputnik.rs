@@ -40,6 +40,8 @@ use crate::source::Finding;
 use crate::tenant::{self, Credential, Tenant};
 use crate::{Error, Kind, Result};
 use async_trait::async_trait;
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, stream};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -210,6 +212,7 @@ impl Target for ESputnik {
             first: length(self.settings.job_poll),
             longest: length(self.settings.job_poll_max),
             give_up: length(self.settings.job_timeout),
+            lost: length(self.settings.job_lost_after),
             grace: length(self.settings.job_grace),
             at_once: self.settings.jobs,
         }
@@ -224,10 +227,10 @@ impl Target for ESputnik {
         if operation.object != "contact" {
             return Ok(vec![Found::CannotTell(orders::not_listed()); items.len()]);
         }
-        let addresses: Vec<String> = items.iter().map(|item| item.address.clone()).collect();
-        let states = self.states(&addresses).await?;
-        let found = |state: Option<ContactState>| state.map_or(Found::Absent, |state| Found::Present(state.target_id));
-        Ok(states.into_iter().map(found).collect())
+        let looks: Vec<BoxFuture<'_, Result<Found>>> =
+            items.iter().map(|item| self.look_up_card(item).boxed()).collect();
+        let found: Vec<_> = stream::iter(looks).buffered(contacts::SIDE_BY_SIDE).collect().await;
+        found.into_iter().collect()
     }
 
     async fn contacts(&self, addresses: &[String]) -> Result<Vec<Option<ContactState>>> {

@@ -46,7 +46,8 @@ pub struct Operation {
     pub object: &'static str,
     /// The most records one call takes.
     pub batch: usize,
-    /// Whether the target deduplicates: a repeated call does no harm.
+    /// Whether the target deduplicates: a repeated call does no harm. What gives a card another address is never that: after
+    /// the next change of address a repeat would look for it in vain. So renames go by an operation that is not, or by jobs.
     pub idempotent: bool,
     /// Whether the target must be seen to hold the contact before this operation (its contact writes are asynchronous).
     pub needs_contact: bool,
@@ -125,8 +126,11 @@ pub struct JobPatience {
     pub first: Duration,
     /// The longest pause.
     pub longest: Duration,
-    /// After how long a job that goes on is left to the next run.
+    /// How long after its call a job that goes on is left alone: its contacts wait, all else goes on, and each load asks for
+    /// it once more.
     pub give_up: Duration,
+    /// How long after its call a job that has not ended counts as lost, and its contacts go again.
+    pub lost: Duration,
     /// How long a job is taken to go on whose id was never learned, because the answer that named it was lost.
     pub grace: Duration,
     /// Most jobs at once.
@@ -139,6 +143,7 @@ impl Default for JobPatience {
             first: Duration::from_secs(5),
             longest: Duration::from_secs(60),
             give_up: Duration::from_secs(30 * 60),
+            lost: Duration::from_secs(6 * 3600),
             grace: Duration::from_secs(10 * 60),
             at_once: 4,
         }
@@ -224,6 +229,8 @@ pub struct Held {
     pub target_id: Option<String>,
     /// The payload that was acknowledged, as `sql/deliver` rendered it.
     pub payload: Value,
+    /// When it was acknowledged.
+    pub sent_at: Timestamp,
 }
 
 /// What a target shows of an object.
@@ -231,6 +238,9 @@ pub struct Held {
 pub enum Shown {
     /// It is there; the fields that differ, of those that can be seen.
     There(Vec<Difference>),
+    /// As [`Shown::There`], of a person who has withdrawn a consent there that was sent: no difference, because the target
+    /// says that first.
+    Withdrawn(Vec<Difference>),
     /// The target would show it, and does not.
     Missing,
     /// The target's answer does not tell.
@@ -266,7 +276,9 @@ pub trait Target: Send + Sync {
     /// lasts; automations must not be fired, as far as the platform allows ([`Target::first_load`]).
     async fn send(&self, operation: &Operation, items: &[Item], first_load: bool) -> Result<BatchOutcome>;
 
-    /// Asks what became of items whose outcome is unknown. One answer per item, in order. Changes nothing.
+    /// Asks what became of items whose outcome is unknown. One answer per item, in order. Changes nothing. Of contacts:
+    /// whether the card stands at the address that the item was to give it, with its id; after a rename nothing may be left at
+    /// the address of before. An item without a request is only its address.
     async fn look_up(&self, operation: &Operation, items: &[Item]) -> Result<Vec<Found>>;
 
     /// What the target holds at these addresses; `None` where it holds nothing. One answer per address, in order.

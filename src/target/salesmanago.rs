@@ -349,6 +349,10 @@ impl SalesManago {
         match self.call("api/contact/upsert", body, Idempotency::Unsafe).await {
             Ok(answer) => Ok(BatchOutcome::one(Outcome::Acknowledged(answer.get("contactId").and_then(word)))),
             Err(Trouble::Refused(texts)) => refused(std::slice::from_ref(item), &texts),
+            Err(Trouble::Failed(failure)) if failure.fate() == Fate::Unknown => {
+                Ok(all_unknown(1, failure.error().detail()))
+            }
+            Err(Trouble::Strange) => Ok(all_unknown(1, "the answer is not one of SALESmanago")),
             Err(trouble) => Err(trouble.into_error("api/contact/upsert")),
         }
     }
@@ -369,6 +373,30 @@ impl SalesManago {
             Err(Trouble::Strange) => Ok(all_unknown(items.len(), "the answer is not one of SALESmanago")),
             Err(trouble) => Err(trouble.into_error(PATH)),
         }
+    }
+
+    /// Whether cards stand at the addresses that items were to give them. A rename was done only if nothing is left at the
+    /// address of before.
+    async fn look_up_cards(&self, items: &[Item]) -> Result<Vec<Found>> {
+        let mut addresses = Vec::with_capacity(items.len() * 2);
+        for item in items {
+            let request = item.request.value();
+            let new = request.get("newEmail").and_then(word);
+            let old = request.pointer("/contact/email").and_then(word).filter(|_| new.is_some());
+            addresses.push((new.unwrap_or_else(|| item.address.clone()), old));
+        }
+        let asked: Vec<String> =
+            addresses.iter().flat_map(|(new, old)| [Some(new.clone()), old.clone()]).flatten().collect();
+        let mut states = self.contacts(&asked).await?.into_iter();
+        let found = addresses.iter().map(|(_, old)| {
+            let there = states.next().flatten();
+            let left = old.as_ref().and_then(|_| states.next().flatten());
+            match (there, left) {
+                (Some(card), None) => Found::Present(card.target_id),
+                _ => Found::Absent,
+            }
+        });
+        Ok(found.collect())
     }
 
     /// Full cards by lower-cased address, with those of all owners.
@@ -394,7 +422,8 @@ impl Target for SalesManago {
             |name, object| Operation { name, object, batch: events, needs_contact: true, ..Operation::default() };
         let card = |name, batch| Operation { name, object: "contact", batch, idempotent: true, ..Operation::default() };
         vec![
-            card(RENAME, 1),
+            // Repeated after the next change of address, it would find no card and create a second one.
+            Operation { idempotent: false, ..card(RENAME, 1) },
             card(UPSERT, contacts),
             event("add purchases", "purchase"),
             event("add cancellations", "cancellation"),
@@ -414,9 +443,8 @@ impl Target for SalesManago {
     }
 
     async fn look_up(&self, operation: &Operation, items: &[Item]) -> Result<Vec<Found>> {
-        if operation.idempotent {
-            let advice = "SALESmanago does not say which upserts it has done; repeating one does no harm";
-            return Ok(vec![Found::CannotTell(advice.into()); items.len()]);
+        if operation.object == "contact" {
+            return self.look_up_cards(items).await;
         }
         let mut seen = HashSet::new();
         let addresses: Vec<&str> = items

@@ -188,8 +188,8 @@ fn contacts_come_before_events_and_batches_are_as_large_as_the_settings_say() {
     let shown: Vec<_> =
         operations.iter().map(|operation| (operation.object, operation.batch, operation.idempotent)).collect();
     let events = ["purchase", "cancellation", "return"].map(|object| (object, 300, false));
-    assert_eq!(shown, [&[("contact", 1, true), ("contact", 400, true)][..], &events].concat());
-    assert!(operations.iter().all(|operation| operation.needs_contact != operation.idempotent));
+    assert_eq!(shown, [&[("contact", 1, false), ("contact", 400, true)][..], &events].concat());
+    assert!(operations.iter().all(|operation| operation.needs_contact == (operation.object != "contact")));
     assert_eq!(target.confirm_within(), Duration::from_secs(90));
     let target = SalesManago::new(&account("app2.salesmanago.com", &[]), &Load::default()).unwrap();
     assert!(target.operations().iter().all(|operation| matches!(operation.batch, 1 | 1000)));

@@ -40,7 +40,8 @@ based as materialized (
         former.target_id as former_target_id,
         former.payload ->> 'external_id' as former_external_id,
         coalesce(own.state, 'acknowledged') = 'acknowledged'
-        and coalesce(former.state, 'acknowledged') = 'acknowledged' as is_settled,
+        and coalesce(former.state, 'acknowledged') = 'acknowledged'
+        and unsettled.key is null as is_settled,
         successor.key is not null as is_moved,
         coalesce(successor.successor_is_there, false) as successor_is_there,
         coalesce(successor.is_renamed, false) as is_renamed
@@ -58,6 +59,7 @@ based as materialized (
         and former.key = desired.former_id
     left join pg_temp.deliver_steps as step on step.key = desired.key and step.object = 'contact'
     left join pg_temp.deliver_successors as successor on successor.key = desired.key
+    left join pg_temp.deliver_unsettled as unsettled on unsettled.key = desired.key
 ),
 judged as materialized (
     select

@@ -31,7 +31,7 @@ based as materialized (
         desired.former_id,
         desired.payload as desired,
         ledger.payload as base,
-        ledger.state as base_state,
+        case when unsettled.key is not null then 'sending' else ledger.state end as base_state,
         ledger.first_call_at,
         ledger.opted_in,
         moved.key is not null as is_moved,
@@ -45,13 +45,14 @@ based as materialized (
         and ledger.object = 'contact'
         and ledger.key = coalesce(desired.former_id, desired.key)
     left join pg_temp.deliver_successors as moved on moved.key = desired.key
+    left join pg_temp.deliver_unsettled as unsettled on unsettled.key = desired.key
 ),
 judged as materialized (
     select
         based.*,
         case
             when verdict in ('skip', 'reject') then verdict
-            -- A rename whose outcome nobody knows: nothing more is sent to this card until a person has looked.
+            -- Until it is known what became of a rename, nothing more is sent to this card.
             when base_state <> 'acknowledged' then 'wait'
             when verdict = 'send' then 'send'
             when base is null or is_renamed then 'skip'

@@ -87,6 +87,7 @@ pub struct Job {
     plan: Arc<Plan>,
     steps: u32,
     fails: bool,
+    sticks: bool,
     keys: Vec<u64>,
     mapping: Vec<(Box<str>, u32)>,
     changed_at: i64,
@@ -99,6 +100,8 @@ pub struct Imports {
     pub jobs: Vec<Job>,
     /// So many of the next jobs end in ERROR when half of their contacts are applied.
     pub failing: u32,
+    /// So many of the next jobs never end, and apply nothing.
+    pub sticking: u32,
     running: Vec<usize>,
     finished: VecDeque<usize>,
     in_flight: HashMap<u64, u32>,
@@ -219,7 +222,10 @@ impl Account {
         if doubled > 0 {
             self.note("contact-in-two-jobs", format!("{doubled} keys of contacts are in a job that still runs"));
         }
-        for key in &keys {
+        let sticks = self.imports.sticking > 0;
+        self.imports.sticking = self.imports.sticking.saturating_sub(1);
+        // What a job that never ends carries is met by nothing.
+        for key in keys.iter().filter(|_| !sticks) {
             *self.imports.in_flight.entry(*key).or_default() += 1;
         }
         let fails = self.imports.failing > 0;
@@ -234,10 +240,14 @@ impl Account {
             plan: Arc::new(plan),
             steps: 0,
             fails,
-            keys,
+            sticks,
+            keys: if sticks { Vec::new() } else { keys },
             mapping: Vec::new(),
             changed_at,
         });
+        if sticks {
+            return number;
+        }
         self.imports.running.push(number);
         if self.options.jobs.started + self.options.jobs.importing == 0 && self.options.jobs.counted != Counted::Nothing
         {
@@ -298,7 +308,9 @@ impl Account {
             return;
         }
         job.steps += 1;
-        if job.steps >= started + importing {
+        if job.sticks {
+            job.state = State::Importing;
+        } else if job.steps >= started + importing {
             self.finish(number);
         } else if job.steps >= started && job.state == State::Started {
             job.state = State::Importing;

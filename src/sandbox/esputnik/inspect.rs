@@ -16,6 +16,7 @@
 //! | `GET violations` | what a careful caller does not do: counts by code, the first 10,000 word for word |
 //! | `POST settle` | all jobs are applied now |
 //! | `POST fail_jobs` `{count}` | so many of the next jobs end in ERROR, half applied |
+//! | `POST stick_jobs` `{count}` | so many of the next jobs never end, and apply nothing |
 //! | `POST fail_past_events` `{count}` | so many of the next past events are answered SERVER_ERROR |
 //! | `POST unsubscribe` `{email, status?}` | as if the person had clicked (`status`: `SPAM` instead of UNSUBSCRIBED) |
 //! | `POST delete` `{email \| external_id, erase?}` | as if somebody had deleted the contact in the panel |
@@ -45,8 +46,18 @@ use std::sync::Arc;
 const PAGE: usize = 1000;
 
 /// What can be changed, as a call of its own and as a key of `POST /_sandbox/change`.
-const CHANGES: [&str; 9] =
-    ["settle", "fail_jobs", "fail_past_events", "unsubscribe", "delete", "blacklist", "refuse", "advance", "settings"];
+const CHANGES: [&str; 10] = [
+    "settle",
+    "fail_jobs",
+    "stick_jobs",
+    "fail_past_events",
+    "unsubscribe",
+    "delete",
+    "blacklist",
+    "refuse",
+    "advance",
+    "settings",
+];
 
 /// The routes, below the folder.
 pub fn router(platform: Arc<ESputnik>) -> Router {
@@ -137,6 +148,10 @@ fn change_one(account: &mut Account, name: &str, wanted: Value) -> Result<Value,
         "fail_jobs" => {
             account.imports.failing = typed::<Amount>(wanted)?.count;
             Ok(json!({"failing": account.imports.failing}))
+        }
+        "stick_jobs" => {
+            account.imports.sticking = typed::<Amount>(wanted)?.count;
+            Ok(json!({"sticking": account.imports.sticking}))
         }
         "fail_past_events" => {
             account.events.server_errors = typed::<Amount>(wanted)?.count;

@@ -5,6 +5,8 @@
 //! load and a plan render by the same statements: a load over `delivery.pending`, a plan over a temporary copy of it to
 //! which the plan adds what a load would have written. Nothing here calls a target or writes a table that stays.
 
+mod notes;
+
 use super::fields;
 use super::fingerprints::{self, Fingerprints};
 use super::planned;
@@ -13,7 +15,6 @@ use crate::json::Json;
 use crate::store::Database;
 use crate::target::ContactState;
 use crate::{Error, Kind, Result, sql};
-use std::collections::BTreeMap;
 use tokio_postgres::{Client, IsolationLevel, Row};
 use uuid::Uuid;
 
@@ -22,14 +23,13 @@ const SLICE: i64 = 2000;
 /// How many at first: calls begin when these are ready, and a slice twice as large is rendered while they go.
 const FIRST_SLICE: i64 = 125;
 
-/// How a payload, as PostgreSQL writes it, says that an order is DELIVERED.
-const DELIVERED: &str = "\"status\": \"DELIVERED\"";
-
 /// Which pending keys are rendered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// Those in `delivery.pending`.
     Load,
+    /// The same, only weighed: those too that the guard holds back.
+    Guard,
     /// A copy of those, and those that a load would take over first.
     Plan,
 }
@@ -185,7 +185,7 @@ impl Bench {
         client.batch_execute(sql::file("deliver/common.sql")?).await?;
         client.execute("insert into pg_temp.deliver_settings (value) values ($1)", &[&settings.value]).await?;
         let pending = match purpose {
-            Purpose::Load => {
+            Purpose::Load | Purpose::Guard => {
                 // A view takes no parameters, so the two names are quoted by Postgres itself.
                 let row = client
                     .query_one(
@@ -208,9 +208,27 @@ impl Bench {
                 .to_owned(),
         };
         client.batch_execute(&pending).await?;
+        let guarded = match purpose {
+            Purpose::Load => {
+                let row = client
+                    .query_one(
+                        "select format(
+                            'create temporary view deliver_guarded as
+                             select key from delivery.guarded where target = %L and pipeline = %L',
+                            $1::text, $2::text)",
+                        &[&settings.target, &settings.pipeline],
+                    )
+                    .await?;
+                row.get::<_, String>(0)
+            }
+            Purpose::Guard | Purpose::Plan => {
+                "create temporary table deliver_guarded (key uuid primary key)".to_owned()
+            }
+        };
+        client.batch_execute(&guarded).await?;
         let fingerprints = match purpose {
             Purpose::Load => Fingerprints::new(&client, settings).await?,
-            Purpose::Plan => None,
+            Purpose::Guard | Purpose::Plan => None,
         };
         let file = |name: &str| sql::file(&format!("deliver/{}/{name}.sql", settings.platform));
         Ok(Self {
@@ -259,7 +277,9 @@ impl Bench {
             )
             .await?;
         self.client.batch_execute(&row.get::<_, String>(0)).await?;
-        Ok(())
+        // Whoever saved the plan has seen what it does.
+        let nothing = "create or replace temporary view deliver_guarded as select null::uuid as key where false";
+        Ok(self.client.batch_execute(nothing).await?)
     }
 
     /// Its session, for a plan to fill `deliver_pending`.
@@ -282,6 +302,14 @@ impl Bench {
     /// Those of the database.
     pub async fn queue_changed(&mut self, object: Object) -> Result<u64> {
         self.fill(object, sql::file("deliver/queue_changed.sql")?).await
+    }
+
+    /// As [`Bench::queue`], of contacts that the account holds, under whatever identity.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn queue_held(&mut self) -> Result<u64> {
+        self.fill(Object::Contact, sql::file("deliver/queue_held.sql")?).await
     }
 
     async fn fill(&mut self, object: Object, condition: &str) -> Result<u64> {
@@ -358,6 +386,10 @@ impl Bench {
         if let Some(fingerprints) = &self.fingerprints {
             fingerprints.take(&transaction).await?;
         }
+        // First, and in a statement of its own: whoever waits must not be rendered by what is settled meanwhile.
+        transaction
+            .batch_execute("insert into pg_temp.deliver_unsettled (key) select key from pg_temp.deliver_unsettled_now")
+            .await?;
         let text = format!(
             "insert into pg_temp.deliver_desired (key, verdict, code, reason, former_id, payload)\n{}",
             self.contacts
@@ -476,130 +508,6 @@ impl Bench {
         Ok(rendered)
     }
 
-    /// Notes, in a plan, what a load would have done by now.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn note_planned(&self, rendered: &[Rendered]) -> Result<()> {
-        let settled: Vec<&Rendered> =
-            rendered.iter().filter(|row| !matches!(row.verdict, Verdict::Hold | Verdict::Wait)).collect();
-        let keys: Vec<Uuid> = settled.iter().map(|row| row.key).collect();
-        let verdicts: Vec<&str> = settled
-            .iter()
-            .map(|row| match row.verdict {
-                Verdict::Reject => "reject",
-                Verdict::Skip => "skip",
-                _ => "send",
-            })
-            .collect();
-        let formers: Vec<Option<Uuid>> = settled.iter().map(|row| row.former_id).collect();
-        self.client
-            .execute(
-                "insert into pg_temp.deliver_verdicts (contact_id, verdict, former_id)
-                 select * from unnest($1::uuid[], $2::text[], $3::uuid[])
-                 on conflict do nothing",
-                &[&keys, &verdicts, &formers],
-            )
-            .await?;
-        let woken: Vec<Uuid> = rendered.iter().filter(|row| row.wakes_orders).map(|row| row.key).collect();
-        if woken.is_empty() {
-            return Ok(());
-        }
-        self.client
-            .execute(
-                "insert into pg_temp.deliver_pending (object, key, run_id, is_expected)
-                 select 'order', orders.order_id, 0, bool_or(contact.is_expected)
-                 from canonical.orders
-                 join pg_temp.deliver_pending as contact
-                     on contact.object = 'contact' and contact.key = orders.contact_id
-                 where orders.contact_id = any ($1) and orders.connection = any ($2)
-                 group by orders.order_id
-                 on conflict (object, key) do update set is_expected = true
-                 where excluded.is_expected and not deliver_pending.is_expected",
-                &[&woken, &self.settings.connections],
-            )
-            .await?;
-        Ok(())
-    }
-
-    /// Notes, in a plan, which orders the target would have as DELIVERED, and which not any more.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn note_scored(&self, rendered: &[Rendered]) -> Result<()> {
-        // One order may be there twice, by two ways of orders: both say the same status.
-        let scored: BTreeMap<Uuid, bool> = rendered
-            .iter()
-            .filter(|record| record.verdict == Verdict::Send)
-            .map(|record| (record.key, record.payload.text().contains(DELIVERED)))
-            .collect();
-        let (keys, delivered): (Vec<Uuid>, Vec<bool>) = scored.into_iter().unzip();
-        self.client
-            .execute(
-                "insert into pg_temp.deliver_scored (key, is_delivered)
-                 select * from unnest($1::uuid[], $2::boolean[])
-                 on conflict (key) do update set is_delivered = excluded.is_delivered",
-                &[&keys, &delivered],
-            )
-            .await?;
-        Ok(())
-    }
-
-    /// Notes, in a plan, what a load would have had acknowledged by now of records that take another call.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn note_steps(&self, rendered: &[Rendered]) -> Result<()> {
-        let is_step = |record: &&Rendered| record.has_next && record.verdict == Verdict::Send;
-        let steps: Vec<&Rendered> = rendered.iter().filter(is_step).collect();
-        if steps.is_empty() {
-            return Ok(());
-        }
-        let keys: Vec<Uuid> = steps.iter().map(|step| step.key).collect();
-        let objects: Vec<&str> = steps.iter().map(|step| step.object.as_str()).collect();
-        let payloads: Vec<&Json> = steps.iter().map(|step| &step.payload).collect();
-        self.client
-            .execute(
-                "insert into pg_temp.deliver_steps (key, object, payload, is_open)
-                 select *, true from unnest($1::uuid[], $2::text[], $3::jsonb[])
-                 on conflict (key, object) do update set payload = excluded.payload, is_open = true",
-                &[&keys, &objects, &payloads],
-            )
-            .await?;
-        Ok(())
-    }
-
-    /// Leaves only those pending, in a plan, that take another call; how many that is.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn keep_steps(&self, object: Object) -> Result<u64> {
-        self.client
-            .execute(
-                "delete from pg_temp.deliver_pending as pending
-                 where object = $1 and key not in (select key from pg_temp.deliver_steps where is_open)",
-                &[&object.name()],
-            )
-            .await?;
-        Ok(self.client.execute("update pg_temp.deliver_steps set is_open = false where is_open", &[]).await?)
-    }
-
-    /// Notes, in a plan, contacts that a load would have seen at the target by now.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn note_confirmed(&self, contacts: &[Uuid]) -> Result<()> {
-        self.client
-            .execute(
-                "insert into pg_temp.deliver_verdicts (contact_id, verdict, is_confirmed)
-                 select contact_id, 'send', true from unnest($1::uuid[]) as seen (contact_id)
-                 on conflict (contact_id) do update set is_confirmed = true",
-                &[&contacts],
-            )
-            .await?;
-        Ok(())
-    }
-
     /// Takes the next slice of the queue in hand; false at its end.
     ///
     /// # Errors
@@ -612,7 +520,10 @@ impl Bench {
         self.client
             .execute(
                 "insert into pg_temp.deliver_candidates (key, run_id)
-                 select key, run_id from pg_temp.deliver_queue where position > $1 and position <= $2",
+                 select key, run_id from pg_temp.deliver_queue where position > $1 and position <= $2
+                    -- The guard may have spoken again since the queue was filled.
+                    and not exists (
+                        select from pg_temp.deliver_guarded as guarded where guarded.key = deliver_queue.key)",
                 &[&self.taken, &(self.taken + self.slice)],
             )
             .await?;
@@ -633,7 +544,9 @@ impl Bench {
         let rows = self
             .client
             .query(
-                "select key, run_id from pg_temp.deliver_queue where position > $1 and position <= $2",
+                "select key, run_id from pg_temp.deliver_queue where position > $1 and position <= $2
+                    and not exists (
+                        select from pg_temp.deliver_guarded as guarded where guarded.key = deliver_queue.key)",
                 &[&self.taken, &(self.taken + self.slice)],
             )
             .await?;
@@ -654,8 +567,8 @@ impl Bench {
     }
 
     async fn clear_hands(&self) -> Result<()> {
-        let text = "truncate pg_temp.deliver_candidates, pg_temp.deliver_desired, pg_temp.deliver_inputs,
-            pg_temp.deliver_properties, pg_temp.deliver_seen";
+        let text = "truncate pg_temp.deliver_candidates, pg_temp.deliver_unsettled, pg_temp.deliver_desired,
+            pg_temp.deliver_inputs, pg_temp.deliver_properties, pg_temp.deliver_seen";
         Ok(self.client.batch_execute(text).await?)
     }
 

@@ -22,10 +22,11 @@
 //! and its outcomes are written.
 //!
 //! A call that starts a **job** stays aloft until the job has ended ([`super::jobs`]), its contacts with it, but takes no
-//! place among the calls. Jobs that an earlier load has left open are aloft from the start.
+//! place among the calls. Jobs that an earlier load has left open are aloft from the start. A job that goes on for too long
+//! is left alone: its contacts stay behind, all else goes on.
 
 use super::bench::{Object, Rendered};
-use super::jobs::{OpenJob, Waiting};
+use super::jobs::{JobEnd, OpenJob, Waiting};
 use super::ledger::{BatchEnd, BegunJob, Departure, Ended, Refusal};
 use super::send::{item, sort_out, stopped};
 use super::tally::Tally;
@@ -72,6 +73,8 @@ pub(super) struct Flight<'l, 'a> {
     lost: u32,
     /// The contacts of what is aloft.
     in_air: HashSet<Uuid>,
+    /// The contacts of jobs that go on without being waited for: whatever goes first still goes.
+    left: HashSet<Uuid>,
     ended: Vec<Ended>,
     /// Batches whose answer was lost.
     open: Vec<(i64, Operation, Instant)>,
@@ -107,10 +110,16 @@ struct Landing {
 enum Answer {
     /// A call's.
     Call(Result<BatchOutcome>),
-    /// What became of a job; `None` if it goes on and was left to the next run.
-    Job(Option<Result<BatchOutcome>>),
-    /// A job of an earlier load has ended, or the time is over in which it may go on; `None` as before.
-    Former(HashSet<Uuid>, Option<Result<()>>),
+    /// What became of a job.
+    Job(JobEnd<BatchOutcome>),
+    /// What became of a job of an earlier load.
+    Former(Former, JobEnd<()>),
+}
+
+/// A job that an earlier load began.
+struct Former {
+    contacts: HashSet<Uuid>,
+    looks: bool,
 }
 
 /// A job that has begun.
@@ -139,6 +148,7 @@ impl<'l, 'a> Flight<'l, 'a> {
             give_up: CancellationToken::new(),
             lost: 0,
             in_air: HashSet::new(),
+            left: if object == Object::Contact { load.in_left_jobs() } else { HashSet::new() },
             ended: Vec::new(),
             open: Vec::new(),
             later: Vec::new(),
@@ -278,17 +288,18 @@ impl<'l, 'a> Flight<'l, 'a> {
             return;
         }
         for job in self.load.take_open_jobs() {
-            let OpenJob { batch, operation, contacts, reference, began } = job;
+            let OpenJob { batch, operation, contacts, reference, began, looks } = job;
             let waiting = Waiting::new(self.load, &operation, reference, began, self.give_up.clone());
             self.load.note(&format!("waiting for a job of an earlier load that carries {} contacts", contacts.len()));
             self.waiting += 1;
             self.jobs += 1;
             *self.by_operation.entry(usize::MAX).or_default() += 1;
             self.in_air.extend(contacts.iter().copied());
+            let former = Former { contacts, looks };
             self.aloft.spawn(async move {
                 let ended = waiting.until_over().await;
                 let lane = (usize::MAX, String::new());
-                Landing { lane, batch, operation, records: Vec::new(), began, answer: Answer::Former(contacts, ended) }
+                Landing { lane, batch, operation, records: Vec::new(), began, answer: Answer::Former(former, ended) }
             });
         }
     }
@@ -326,8 +337,14 @@ impl<'l, 'a> Flight<'l, 'a> {
             // What others wait for goes as it is.
             let last = last || fullest.as_ref() == Some(key) || (operation.goes_first && is_followed);
             let size = operation.batch.max(1);
+            // A rename is in hand of whoever it was before, too.
+            let is_in_hand = |record: &Rendered| {
+                [Some(record.contact_id), record.former_id].into_iter().flatten().any(|contact| {
+                    self.in_air.contains(&contact) || (!operation.goes_first && self.left.contains(&contact))
+                })
+            };
             if let Some(part) = lane.parts.last()
-                && part.iter().all(|record| !self.in_air.contains(&record.contact_id))
+                && !part.iter().any(is_in_hand)
                 && let Some(records) = lane.parts.pop()
             {
                 self.in_air.extend(records.iter().map(|record| record.contact_id));
@@ -347,7 +364,7 @@ impl<'l, 'a> Flight<'l, 'a> {
                 if chosen.len() == size || (record.former_id.is_some() && !flies_alone) {
                     break;
                 }
-                if self.in_air.contains(&record.contact_id) || passed.contains(&record.contact_id) {
+                if is_in_hand(record) || passed.contains(&record.contact_id) {
                     passed.insert(record.contact_id);
                 } else {
                     chosen.push(place);
@@ -396,16 +413,23 @@ impl<'l, 'a> Flight<'l, 'a> {
         failpoint::reach(Point::LoadAfterCallBeforeOutcome)?;
         let Landing { lane, batch, operation, records, began, answer } = landing;
         let answer = match answer {
-            Answer::Former(contacts, ended) => {
+            Answer::Former(former, ended) => {
                 self.leave_air(&lane, &operation, true);
-                contacts.iter().for_each(|contact| {
+                self.load.forget_left_job(&former.contacts);
+                for contact in &former.contacts {
                     self.in_air.remove(contact);
-                });
+                    self.left.remove(contact);
+                }
                 match ended {
+                    JobEnd::Ended(Ok(())) if former.looks => self.open.push((batch, operation, began)),
                     // What became of it is found out by rendering its contacts again.
-                    Some(Ok(())) => self.ended.push(Ended { batch, operation, end: BatchEnd::superseded() }),
-                    Some(Err(error)) => self.stop(stopped(error)),
-                    None => {}
+                    JobEnd::Ended(Ok(())) => self.ended.push(Ended { batch, operation, end: BatchEnd::superseded() }),
+                    JobEnd::Ended(Err(error)) => self.stop(stopped(error)),
+                    JobEnd::GoesOn(reference) => {
+                        self.left.extend(former.contacts.iter().copied());
+                        self.load.leave_job(batch, reference, began, former.contacts.into_iter());
+                    }
+                    JobEnd::Stopped => {}
                 }
                 return Ok(());
             }
@@ -424,13 +448,22 @@ impl<'l, 'a> Flight<'l, 'a> {
             Answer::Job(ended) => {
                 self.leave_air(&lane, &operation, true);
                 match ended {
-                    Some(Err(error)) if error.kind() != Kind::Refused => {
-                        // It may go on: the batch stays open, and the next load waits for it.
+                    JobEnd::Ended(Err(error)) if error.kind() != Kind::Refused => {
+                        // It may go on: the batch stays open, and the next load asks for it.
                         self.stop(stopped(error));
                         return Ok(());
                     }
-                    Some(answer) => answer,
-                    None => return Ok(()),
+                    JobEnd::Ended(answer) => answer,
+                    JobEnd::GoesOn(reference) => {
+                        let contacts = records.iter().map(|record| record.contact_id);
+                        contacts.clone().for_each(|contact| {
+                            self.in_air.remove(&contact);
+                        });
+                        self.left.extend(contacts.clone());
+                        self.load.leave_job(batch, reference, began, contacts);
+                        return Ok(());
+                    }
+                    JobEnd::Stopped => return Ok(()),
                 }
             }
         };
@@ -497,13 +530,22 @@ impl<'l, 'a> Flight<'l, 'a> {
     ) -> Result<BatchEnd> {
         Ok(match answer {
             Ok(outcome) if operation.manner == Manner::Job && records.len() > 1 && is_unknown(&outcome) => {
-                // The time is over in which it may go on. Half of it may be answered in time.
+                // The time is over in which it may go on. Half of it may be answered in time; renames are looked for.
+                let before = records.len();
+                records.retain(|record| record.former_id.is_none());
+                let is_open = records.len() < before;
+                if is_open {
+                    self.open.push((batch, operation.clone(), began));
+                }
                 let second = records.split_off(records.len() / 2);
                 if let Some(lane) = self.lanes.get_mut(&lane) {
-                    lane.parts.push(second);
-                    lane.parts.push(records);
+                    lane.parts.extend([second, records].into_iter().filter(|part| !part.is_empty()));
                 }
-                BatchEnd::superseded()
+                if is_open {
+                    BatchEnd { state: "unknown", is_open, ..BatchEnd::default() }
+                } else {
+                    BatchEnd::superseded()
+                }
             }
             Ok(outcome) => {
                 let end = sort_out(operation, records, outcome)?;

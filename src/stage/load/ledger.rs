@@ -1,8 +1,9 @@
 //! The book-keeping around a call: intent before, outcome after, each in one transaction that first asserts the lease.
 //!
 //! What the ledger promises: a row `acknowledged` was taken by the target; a row `sending` may have been; a row `held` may
-//! have been and nobody can tell. Only operations that the target does not deduplicate write `sending`, so for those the
-//! ledger knows of every record that can be at the target.
+//! have been and nobody can tell. Operations that the target does not deduplicate write `sending`, so for those the ledger
+//! knows of every record that can be at the target. So do renames, whatever carries them: a repeat under the address of
+//! before would find no card and create a second one.
 
 use super::bench::{Object, Rendered};
 use super::settings::Settings;
@@ -119,6 +120,8 @@ pub struct OpenRecord {
     pub object: String,
     /// What the ledger says.
     pub payload: Value,
+    /// Of a rename, the target's own id of the card, where it is known.
+    pub card_id: Option<String>,
 }
 
 /// What a look-up found of a batch's open records.
@@ -239,10 +242,17 @@ impl Ledger<'_> {
         )
         .await?
         .get(0);
-        if !operation.idempotent && !failpoint::is_planted(Bug::SkipIntent) {
-            let objects: Vec<&str> = records.iter().map(|record| record.object.as_str()).collect();
-            let contacts: Vec<Uuid> = records.iter().map(|record| record.contact_id).collect();
-            let payloads: Vec<Json> = records.iter().map(sending_payload).collect();
+        let noted: Vec<&Rendered> =
+            records.iter().filter(|record| !operation.idempotent || record.former_id.is_some()).collect();
+        if operation.idempotent && operation.manner != Manner::Job && !noted.is_empty() {
+            // Its failures are taken for something to repeat, which a rename is not.
+            return Err(Error::new(Kind::Internal, format!("{}: no operation for a rename", operation.name)));
+        }
+        if !noted.is_empty() && !failpoint::is_planted(Bug::SkipIntent) {
+            let keys: Vec<Uuid> = noted.iter().map(|record| record.key).collect();
+            let objects: Vec<&str> = noted.iter().map(|record| record.object.as_str()).collect();
+            let contacts: Vec<Uuid> = noted.iter().map(|record| record.contact_id).collect();
+            let payloads: Vec<Json> = noted.iter().map(|record| sending_payload(record)).collect();
             let noted = GenericClient::execute(
                 transaction,
                 sql::file("deliver/ledger/intend.sql")?,
@@ -273,7 +283,8 @@ impl Ledger<'_> {
             self.no_longer_pending(transaction, pending, &last).await?;
             self.clear_rejects(transaction, &taken).await?;
             self.note_kept_opt_outs(transaction, &taken).await?;
-            self.wake_orders(transaction, &taken).await?;
+            let woken: Vec<Uuid> = taken.iter().filter(|record| record.wakes_orders).map(|record| record.key).collect();
+            self.wake_orders(transaction, &woken).await?;
         }
         let refused: Vec<&Refusal> = ended.iter().flat_map(|ended| &ended.end.refused).collect();
         if !refused.is_empty() {
@@ -282,7 +293,7 @@ impl Ledger<'_> {
             self.no_longer_pending(transaction, pending, &refused).await?;
         }
         let mut free: (Vec<i64>, Vec<Uuid>) = (Vec::new(), Vec::new());
-        for ended in ended.iter().filter(|ended| !ended.operation.idempotent) {
+        for ended in ended {
             let refused = ended.end.refused.iter().map(|refusal| &refusal.record);
             let keys = refused.chain(&ended.end.later).map(|record| record.key).chain(ended.end.freed.iter().copied());
             free.1.extend(keys);
@@ -405,6 +416,44 @@ impl Ledger<'_> {
         failpoint::reach(Point::LoadAfterConfirm)
     }
 
+    /// Opens batches of unknown outcome again that may have left a card at an address of before.
+    ///
+    /// # Errors
+    /// Those of the database; [`crate::Kind::LeaseLost`].
+    pub async fn reopen_moved(&self) -> Result<()> {
+        let mut client = self.db.client().await?;
+        let transaction = client.transaction().await?;
+        self.lease().assert(&transaction).await?;
+        let text = sql::file("deliver/ledger/reopen_moved.sql")?;
+        GenericClient::execute(&transaction, text, &[&self.settings.target]).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Marks contacts of an open batch that have another address by now as open too; whether any record of it is open.
+    ///
+    /// # Errors
+    /// Those of the database; [`crate::Kind::LeaseLost`].
+    pub async fn claim_moved(&self, batch: i64) -> Result<bool> {
+        let mut client = self.db.client().await?;
+        let transaction = client.transaction().await?;
+        self.lease().assert(&transaction).await?;
+        GenericClient::execute(
+            &transaction,
+            sql::file("deliver/ledger/claim_moved.sql")?,
+            &[&self.settings.target, &batch, &self.run_id],
+        )
+        .await?;
+        let row = GenericClient::query_one(
+            &transaction,
+            "select exists (select from delivery.ledger where batch_id = $1 and state = 'sending')",
+            &[&batch],
+        )
+        .await?;
+        transaction.commit().await?;
+        Ok(row.get(0))
+    }
+
     /// The open records of a batch.
     ///
     /// # Errors
@@ -413,9 +462,15 @@ impl Ledger<'_> {
         let client = self.db.client().await?;
         let rows = GenericClient::query(
             &client,
-            "select key, contact_id, object, payload from delivery.ledger
-             where batch_id = $1 and state = 'sending'
-             order by object, key",
+            "select open.key, open.contact_id, open.object, open.payload, former.target_id
+             from delivery.ledger as open
+             left join delivery.ledger as former
+                 on former.contact_id = (open.payload #>> '{sending,former_id}')::uuid
+                 and former.target = open.target
+                 and former.object = 'contact'
+                 and former.key = former.contact_id
+             where open.batch_id = $1 and open.state = 'sending'
+             order by open.object, open.key",
             &[&batch],
         )
         .await?;
@@ -434,6 +489,7 @@ impl Ledger<'_> {
                     },
                     object: row.get(2),
                     payload,
+                    card_id: row.get(4),
                 }
             })
             .collect())
@@ -448,15 +504,27 @@ impl Ledger<'_> {
         let transaction = client.transaction().await?;
         self.lease().assert(&transaction).await?;
         self.resolve_present(&transaction, batch, &findings.present).await?;
+        let cards: Vec<Uuid> = findings
+            .present
+            .iter()
+            .filter(|(record, _)| record.object == Object::Contact.name())
+            .map(|(record, _)| record.item.key)
+            .collect();
+        if pipeline == self.settings.pipeline {
+            self.wake_orders(&transaction, &cards).await?;
+        }
         let absent: Vec<Uuid> = findings.absent.iter().map(|record| record.item.key).collect();
-        let absent_objects: Vec<&str> = findings.absent.iter().map(|record| pending_object(&record.object)).collect();
+        let absent_objects = findings.absent.iter().map(|record| pending_object(&record.object));
+        // Of a card that is there, what changed since is compared with what is known of it now.
+        let again: Vec<Uuid> = absent.iter().chain(&cards).copied().collect();
+        let again_objects: Vec<&str> = absent_objects.chain(cards.iter().map(|_| Object::Contact.name())).collect();
         GenericClient::execute(
             &transaction,
             "insert into delivery.pending (target, pipeline, object, key, run_id)
              select $1, $2, record.object, record.key, $3
-             from unnest($5::text[], $4::uuid[]) as record (object, key)
+             from unnest($4::text[], $5::uuid[]) as record (object, key)
              on conflict (target, pipeline, object, key) do nothing",
-            &[&self.settings.target, &pipeline, &self.run_id, &absent, &absent_objects],
+            &[&self.settings.target, &pipeline, &self.run_id, &again_objects, &again],
         )
         .await?;
         let batches = vec![batch; absent.len()];
@@ -665,8 +733,8 @@ impl Ledger<'_> {
         if notes.is_empty() { Ok(()) } else { self.reject(transaction, &notes.iter().collect::<Vec<_>>()).await }
     }
 
-    async fn wake_orders(&self, transaction: &Transaction<'_>, taken: &[&Rendered]) -> Result<()> {
-        let woken: Vec<Uuid> = taken.iter().filter(|record| record.wakes_orders).map(|record| record.key).collect();
+    /// Has the orders of contacts looked at again.
+    async fn wake_orders(&self, transaction: &Transaction<'_>, woken: &[Uuid]) -> Result<()> {
         if woken.is_empty() {
             return Ok(());
         }

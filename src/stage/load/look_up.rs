@@ -4,8 +4,12 @@
 //! is acknowledged; not there once the time has passed in which the call may still take effect (or because not even the
 //! contact is there), it is sent again; where the target cannot tell, it is held for a person. Never a blind repeat. Jobs
 //! are waited for by the flight ([`super::jobs`]).
+//!
+//! A rename is looked for whatever carried it, and so is the card of a contact that a repeatable call carried and that has
+//! another address by now: until that is known, nothing is rendered for that person (`deliver_unsettled`).
 
 use super::Load;
+use super::bench::Object;
 use super::jobs::OpenJob;
 use super::ledger::{Findings, OpenRecord};
 use super::tally::Tally;
@@ -31,6 +35,7 @@ pub(super) struct OpenBatch {
 impl Load<'_> {
     /// Settles what earlier loads left open, without waiting; gives the batches that need more time.
     pub(super) async fn recover(&self) -> Result<Vec<OpenBatch>> {
+        self.ledger.reopen_moved().await?;
         let client = self.context.db.client().await?;
         let rows = client
             .query(
@@ -48,6 +53,8 @@ impl Load<'_> {
             let (batch, name, age): (i64, String, f64) = (row.get(0), row.get(2), row.get(3));
             let operation = self.operations.iter().find(|operation| operation.name == name).cloned();
             let began = Instant::now().checked_sub(Duration::from_secs_f64(age.max(0.0))).unwrap_or_else(Instant::now);
+            let is_contacts = operation.as_ref().is_some_and(|operation| operation.object == Object::Contact.name());
+            let looks = is_contacts && self.ledger.claim_moved(batch).await?;
             match &operation {
                 Some(operation) if operation.manner == Manner::Job && !failpoint::is_planted(Bug::ForgetJob) => {
                     let contacts = row.get::<_, Vec<Uuid>>(4).into_iter().collect();
@@ -57,10 +64,11 @@ impl Load<'_> {
                         contacts,
                         reference: row.get(5),
                         began,
+                        looks,
                     });
                     continue;
                 }
-                Some(operation) if operation.idempotent => {
+                Some(operation) if operation.idempotent && !looks => {
                     self.supersede(batch).await?;
                     continue;
                 }
@@ -122,6 +130,9 @@ impl Load<'_> {
         let present = u64::try_from(findings.present.len()).unwrap_or(0);
         self.count(|tally| Tally::add(&mut tally.sent, operation.object, present));
         self.ledger.resolve(batch.batch, &batch.pipeline, &findings).await?;
+        if operation.idempotent && undecided == 0 {
+            self.supersede(batch.batch).await?;
+        }
         // They are pending: what is there now is seen to be the same, what is not is sent again, the rest is held.
         if batch.pipeline == self.settings.pipeline && !findings.is_empty() {
             self.has_more.store(true, Ordering::Relaxed);
@@ -153,6 +164,10 @@ impl Load<'_> {
         let mut absent = Vec::new();
         for (record, found) in records.into_iter().zip(found) {
             match found {
+                // Somebody else's card stands at the new address.
+                Found::Present(Some(id)) if record.card_id.as_ref().is_some_and(|card| *card != id) => {
+                    absent.push(record);
+                }
                 Found::Present(id) => findings.present.push((record, id)),
                 Found::Absent => absent.push(record),
                 Found::CannotTell(why) => findings.unclear.push((record, why)),

@@ -27,7 +27,7 @@ pub mod fields;
 pub mod fingerprints;
 mod flight;
 pub mod guard;
-mod jobs;
+pub mod jobs;
 mod last_look;
 pub mod ledger;
 mod look_up;
@@ -43,7 +43,8 @@ pub mod tally;
 use self::bench::{Bench, Object, Purpose, Rendered};
 pub(in crate::stage) use self::contacts::{CHECK_CALL, addresses_to_check, count_unsent};
 use self::feed::{Baseline, Part};
-use self::jobs::OpenJob;
+use self::guard::Guarded;
+use self::jobs::{LeftJob, OpenJob};
 use self::ledger::{BatchEnd, Ledger};
 use self::pace::Gate;
 use self::settings::Settings;
@@ -135,7 +136,7 @@ impl Patience {
 pub struct Options {
     /// Compare everything with the ledger, not only what the feed names.
     pub full: bool,
-    /// Let through what the guard would stop.
+    /// Let through what the guard would hold back.
     pub allow_mass_change: bool,
     /// Do exactly what this saved plan says, or nothing.
     pub plan: Option<PathBuf>,
@@ -154,6 +155,10 @@ pub struct Summary {
     pub lower_rate: Option<String>,
     /// Records that became pending from the change feed.
     pub taken_over: u64,
+    /// What the guard holds back, if it does.
+    pub guarded: Option<Guarded>,
+    /// Jobs at the target that have not ended in time; their contacts wait, all else went on.
+    pub left_jobs: Vec<LeftJob>,
     /// The counts.
     pub tally: Tally,
     /// Where the load window closed before everything was sent: when it opens, and what waits for that.
@@ -185,8 +190,8 @@ impl Summary {
 /// Loads what is pending of a pipeline into its target.
 ///
 /// # Errors
-/// [`Kind::Guard`] where too much would change; [`Kind::Interrupted`] when asked to stop; what the target answers where it
-/// stops the whole load (throttled, unreachable, credentials); [`Kind::LeaseHeld`], [`Kind::DoneElsewhere`];
+/// [`Kind::Guard`] where the target refuses too much; [`Kind::Interrupted`] when asked to stop; what the target answers where
+/// it stops the whole load (throttled, unreachable, credentials); [`Kind::LeaseHeld`], [`Kind::DoneElsewhere`];
 /// [`Kind::PipelineFile`] for a field expression; those of the database. What was done until then is in the ledger, and
 /// counted in the run's steps. A window that closes ends the load without an error.
 pub async fn load(context: &Context, pipeline: &Pipeline, target: Arc<dyn Target>) -> Result<Summary> {
@@ -233,13 +238,14 @@ pub async fn load_as(
         operations: target.operations(),
         parallel: pipeline.load.parallel.map_or_else(|| target.parallel(), |calls| calls as usize).max(1),
         max_reject_share: pipeline.load.max_reject_share.unwrap_or(MAX_REJECT_SHARE),
-        limits: (!options.allow_mass_change && options.plan.is_none()).then_some(pipeline.load.guard),
+        limits: (!options.allow_mass_change).then_some(pipeline.load.guard),
         settings: &settings,
         ledger,
         gate: Gate::new(pipeline.load.window.clone(), context.stop.clone(), context.run.now()),
         patience,
         job_patience: target.job_patience(),
         open_jobs: Mutex::new(Vec::new()),
+        left_jobs: Mutex::new(Vec::new()),
         is_planned: options.plan.is_some(),
         is_restored: restored::is_restored(&context.db).await?,
         first_load: AtomicBool::new(false),
@@ -259,8 +265,10 @@ pub async fn load_as(
     let result = load.say_what_is_left(result).await;
     let result = load.keep_to_window(result).await;
     load.target.rest().await;
-    let tally = std::mem::take(&mut *lock(&load.tally));
-    let summary = Summary { tally, ..std::mem::take(&mut *lock(&load.summary)) };
+    let summary = std::mem::take(&mut *lock(&load.summary));
+    let guarded = summary.guarded.as_ref().map_or(0, |guarded| guarded.contacts);
+    let tally = Tally { guarded, ..std::mem::take(&mut *lock(&load.tally)) };
+    let summary = Summary { tally, ..summary };
     let lease = load.ledger.lease();
     drop(load);
     let released = release(lease).await.and(release(own).await);
@@ -334,6 +342,8 @@ struct Load<'a> {
     job_patience: JobPatience,
     /// Jobs of earlier loads that nobody waits for yet.
     open_jobs: Mutex<Vec<OpenJob>>,
+    /// Jobs that go on and that nobody waits for any longer, with their contacts.
+    left_jobs: Mutex<Vec<(LeftJob, HashSet<Uuid>)>>,
     /// Whether it keeps to a saved plan.
     is_planned: bool,
     /// Whether events may have been sent that the ledger does not know.
@@ -370,15 +380,12 @@ impl Load<'_> {
         failpoint::reach(Point::LoadAfterTakeover)?;
         self.gate.check()?;
         let mut bench = Bench::open(&self.context.db, self.settings, Purpose::Load).await?;
-        if options.plan.is_none() {
-            self.guard().await?;
-        }
+        self.guard().await?;
         self.take_account().await?;
         failpoint::reach(Point::LoadAfterLease)?;
         let mut open = self.recover().await?;
         failpoint::reach(Point::LoadAfterRecovery)?;
         if let Some(path) = &options.plan {
-            // Whoever saved the plan has seen what it does.
             planned::verify(self.context, self.settings, path).await?;
             planned::prepare(&mut bench, &self.ledger, part.through, path).await?;
         }
@@ -411,8 +418,17 @@ impl Load<'_> {
         if self.has_more.load(Ordering::Relaxed) {
             self.count(|tally| Tally::add(&mut tally.waiting, "answers keep being lost", 1));
         }
+        self.say_which_jobs_go_on();
         self.end_first_load().await?;
         self.look_after().await
+    }
+
+    /// Counts the contacts of jobs that nobody waits for any longer.
+    fn say_which_jobs_go_on(&self) {
+        let left: Vec<LeftJob> = lock(&self.left_jobs).iter().map(|(job, _)| job.clone()).collect();
+        let contacts = left.iter().map(|job| u64::try_from(job.contacts).unwrap_or(0)).sum();
+        self.count(|tally| Tally::add(&mut tally.waiting, "contacts of an import that goes on", contacts));
+        lock(&self.summary).left_jobs = left;
     }
 
     /// Takes the lease of the account. Until then the load holds only its pipeline's own.
@@ -425,13 +441,20 @@ impl Load<'_> {
         Ok(())
     }
 
-    /// What has been taken over may not change, empty or unsubscribe most of what the account holds, unless that was asked
-    /// for.
+    /// What has been taken over may not change, empty or unsubscribe many of the contacts that the account holds, unless that
+    /// was asked for: what exceeds a limit is held back.
     async fn guard(&self) -> Result<()> {
-        match &self.limits {
-            Some(limits) => guard::check(&self.context.db, self.settings, limits, &self.context.stop).await,
-            None => Ok(()),
+        if self.is_planned {
+            // Whoever saved the plan has seen what it does.
+            return Ok(());
         }
+        let (context, lease) = (self.context, self.ledger.lease());
+        let limits = self.limits.as_ref();
+        let guarded =
+            guard::hold_back(&context.db, self.settings, limits, &lease, context.run.id, &context.stop).await?;
+        failpoint::reach(Point::LoadAfterGuard)?;
+        lock(&self.summary).guarded = guarded;
+        Ok(())
     }
 
     /// Contacts first, then what hangs on them.

@@ -265,6 +265,7 @@ impl Load<'_> {
     fn send_changes(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             self.take_over_again(false).await?;
+            self.claim_moved_of_left_jobs().await?;
             self.guard().await?;
             let mut benches = [Bench::open(&self.context.db, self.settings, Purpose::Load).await?];
             for object in [Object::Contact, Object::Order] {

@@ -40,15 +40,15 @@ pub(super) fn sort_out(operation: &Operation, records: Vec<Rendered>, outcome: B
             }
             Outcome::Unknown(why) => {
                 words.get_or_insert(why);
-                end.is_open = true;
-                // Of an operation that may be repeated, an unknown outcome is one to repeat.
-                if operation.idempotent {
+                // Of an operation that may be repeated, an unknown outcome is one to repeat; a rename never is.
+                if operation.idempotent && record.former_id.is_none() {
                     end.later.push(record);
+                } else {
+                    end.is_open = true;
                 }
             }
         }
     }
-    end.is_open &= !operation.idempotent;
     end.detail = words;
     end.state = match (end.is_open, end.acknowledged.is_empty(), end.refused.is_empty() && end.later.is_empty()) {
         (true, _, _) => "unknown",

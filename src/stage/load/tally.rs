@@ -22,6 +22,8 @@ pub struct Tally {
     pub held: Counts,
     /// Records that stay for the next load, by reason.
     pub waiting: Counts,
+    /// Contacts that the guard holds back, because too many would lose the same at once.
+    pub guarded: u64,
     /// Records that the target or a rule refused, by code.
     pub rejected: Counts,
     /// Opt-outs found at the target and kept against an earlier opt-in of the shop.
@@ -54,6 +56,7 @@ impl Tally {
             }
         }
         self.unchanged += other.unchanged;
+        self.guarded += other.guarded;
         self.opt_outs_kept += other.opt_outs_kept;
     }
 
@@ -67,16 +70,23 @@ impl Tally {
         self.sent.values().sum()
     }
 
-    /// How a load that ended like this ends the command, refusals aside: what waits at the target goes with the next run.
-    /// What was refused counts by whether it was refused before: [`crate::stage::rejects::Rejects::exit`].
+    /// How a load that ended like this ends the command, refusals aside: a person has to decide what the guard holds back; what
+    /// waits at the target goes with the next run. What was refused counts by whether it was refused before:
+    /// [`crate::stage::rejects::Rejects::exit`].
     pub fn exit(&self) -> Exit {
-        if self.waiting.is_empty() { Exit::Done } else { Exit::Stopped }
+        match (self.guarded > 0, self.waiting.is_empty()) {
+            (true, _) => Exit::Decision,
+            (false, false) => Exit::Stopped,
+            (false, true) => Exit::Done,
+        }
     }
 
     /// The counts in groups, for people: `(heading, counts)`; empty groups are left out.
     pub fn groups(&self) -> Vec<(&'static str, Counts)> {
         let mut kept = Counts::new();
         Self::add(&mut kept, "opt-out at the target is later", self.opt_outs_kept);
+        let mut guarded = Counts::new();
+        Self::add(&mut guarded, "contacts, by the guard", self.guarded);
         let mut unchanged = Counts::new();
         Self::add(&mut unchanged, "held by the target already", self.unchanged);
         [
@@ -84,6 +94,7 @@ impl Tally {
             ("unchanged", unchanged),
             ("skipped", self.skipped.clone()),
             ("held", self.held.clone()),
+            ("held back", guarded),
             ("waiting", self.waiting.clone()),
             ("rejected", self.rejected.clone()),
             ("opt-outs kept", kept),

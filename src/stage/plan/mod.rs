@@ -45,9 +45,9 @@ use uuid::Uuid;
 pub struct Options {
     /// Compare everything with the ledger, not only what the feed names.
     pub full: bool,
-    /// Save the plan here, unless the guard would stop the load.
+    /// Save the plan here, without what the guard would hold back.
     pub out: Option<PathBuf>,
-    /// Save it even then.
+    /// With that, too.
     pub allow_mass_change: bool,
 }
 
@@ -78,7 +78,7 @@ pub struct Report {
     pub changed_fields: Counts,
     /// What it would do to the contacts that the account holds already.
     pub toll: Toll,
-    /// Why the guard would stop the load, if it would.
+    /// Why the guard would hold contacts back, if it would: so many as `tally.guarded` says.
     pub guard: Option<String>,
     /// What an audit found, if everything was to be compared.
     pub audit: Option<Audit>,
@@ -162,17 +162,34 @@ pub async fn plan_as(
     sums.tally.unchanged = unchanged;
     let mut audit = if options.full { Some(Audit::begin(&bench, &settings, unchanged).await?) } else { None };
 
+    // What the guard would hold back is shown, but not counted among what is sent, nor saved.
+    let limits = &pipeline.load.guard;
+    let weighed = guard::weigh(&mut bench, &settings, limits, stop).await?;
+    bench.forget_verdicts().await?;
+    sums.toll.held = weighed.held;
+    let exceeded: Vec<&str> = match options.allow_mass_change {
+        true => Vec::new(),
+        false => weighed.excesses(limits).into_iter().map(|(reason, _)| reason).collect(),
+    };
+
     // A saved plan holds the first call of what takes several: the next load sends the rest.
     let mut is_first = true;
     let contacts = bench.queue(Object::Contact).await?;
-    // So many rows are only counted where the guard could ask for their number.
-    if contacts >= pipeline.load.guard.at_least.max(1) {
-        sums.toll.held = Some(guard::held(bench.client(), &settings).await?);
-    }
     let meter = progress.meter("plan contacts", Some(contacts));
     loop {
-        while let Some(rendered) = bench.next_contacts().await? {
+        while let Some(mut rendered) = bench.next_contacts().await? {
             go_on(stop)?;
+            let looked_at = rendered.len();
+            if !exceeded.is_empty() {
+                let guarded = guard::exceeding(&bench, &exceeded, &rendered).await?;
+                for record in rendered.extract_if(.., |record| guarded.contains(&record.key)) {
+                    sums.toll.add(&record);
+                    sums.tally.guarded += 1;
+                    let record = Record::new(&record);
+                    sums.fields(&record);
+                    see(Record { action: format!("held back by the guard: {}", record.action), ..record })?;
+                }
+            }
             bench.note_planned(&rendered).await?;
             bench.note_steps(&rendered).await?;
             sums.contacts(&rendered, is_first)?;
@@ -189,7 +206,7 @@ pub async fn plan_as(
             if is_first {
                 save(&mut writer, &rendered)?;
             }
-            meter.advance(count(rendered.len()));
+            meter.advance(count(looked_at));
         }
         // What takes another call is looked at again, as a load would.
         is_first = false;
@@ -247,7 +264,7 @@ pub async fn plan_as(
         orders,
         tally,
         changed_fields,
-        guard: toll.excess(&pipeline.load.guard),
+        guard: toll.excess(limits),
         toll,
         audit,
         calls,
@@ -257,9 +274,6 @@ pub async fn plan_as(
         saved: None,
     };
     if let Some(writer) = writer {
-        if !options.allow_mass_change {
-            report.toll.check(&pipeline.load.guard)?;
-        }
         let origin = origin(bench.client(), &settings, &part).await?;
         report.saved = Some(writer.finish(&Header::new(&report, origin)?)?);
     }

@@ -4,7 +4,7 @@
 use super::calls::{Trouble, all, joined, list, reason, refused, text, word};
 use super::{ESputnik, READS};
 use crate::http::Idempotency;
-use crate::target::{BatchOutcome, ContactState, Item, OptOut, OptOutPage, Outcome};
+use crate::target::{BatchOutcome, ContactState, Found, Item, OptOut, OptOutPage, Outcome};
 use crate::{Error, Kind, Result};
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -19,7 +19,7 @@ const SUBSCRIBE: &str = "v1/contact/subscribe";
 /// Rows of the activity list in one answer, as the platform's own default.
 const ACTIVITY_ROWS: usize = 25_000;
 /// Cards read side by side.
-const SIDE_BY_SIDE: usize = 16;
+pub(super) const SIDE_BY_SIDE: usize = 16;
 
 impl ESputnik {
     /// Starts an import. Its answer names the job and the contacts that are refused at once.
@@ -121,6 +121,18 @@ impl ESputnik {
             Err(Trouble::Failed(failure)) if failure.status() == Some(404) => Ok(Vec::new()),
             Err(trouble) => Err(trouble.into_error("v1/contacts")),
         }
+    }
+
+    /// Whether the card of an item stands at its address: the one of its id, here or at the shop, where it has one.
+    pub(super) async fn look_up_card(&self, item: &Item) -> Result<Found> {
+        let cards = self.cards(&item.address).await?;
+        let request = item.request.value();
+        let is_it = |card: &&Value| match (text(&request, "id"), text(&request, "externalCustomerId")) {
+            (Some(id), _) => text(card, "id").as_ref() == Some(&id),
+            (None, Some(id)) => text(card, "externalCustomerId").as_ref() == Some(&id),
+            (None, None) => true,
+        };
+        Ok(cards.iter().find(is_it).map_or(Found::Absent, |card| Found::Present(text(card, "id"))))
     }
 
     /// The card of that id.

@@ -118,9 +118,13 @@ pub struct Settings {
     /// The longest pause.
     #[serde(default = "a_minute")]
     pub job_poll_max: Span,
-    /// After how long an import that goes on is left to the next run.
+    /// How long after its call an import that goes on is left alone: its contacts wait, all else goes on, and each run asks
+    /// for it once more.
     #[serde(default = "half_an_hour")]
     pub job_timeout: Span,
+    /// How long after its call an import that has not ended counts as lost, and its contacts are sent again.
+    #[serde(default = "six_hours")]
+    pub job_lost_after: Span,
     /// How long an import is taken to go on whose answer was lost, before its contacts are sent again.
     #[serde(default = "ten_minutes")]
     pub job_grace: Span,
@@ -328,6 +332,10 @@ fn five_seconds() -> Span {
 
 fn a_minute() -> Span {
     Span(SignedDuration::from_mins(1))
+}
+
+fn six_hours() -> Span {
+    Span(SignedDuration::from_hours(6))
 }
 
 fn half_an_hour() -> Span {

@@ -7,7 +7,11 @@
 use super::{Fields, SalesManago, find_event, word};
 use crate::Result;
 use crate::target::{Difference, Found, Held, Shown};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
+
+/// How far the account's clock and ours may be apart.
+const CLOCKS: SignedDuration = SignedDuration::from_mins(5);
 
 /// What no reading call shows.
 pub(super) const NOT_SHOWN: &[&str] =
@@ -41,7 +45,7 @@ impl SalesManago {
                     cards.iter().filter(|card| card.get("deleted").and_then(Value::as_bool) != Some(true)).collect();
                 match (held.object.as_str(), cards.first()) {
                     (_, None) => Shown::Missing,
-                    ("contact", Some(card)) => Shown::There(compare_contact(&held.payload, card)),
+                    ("contact", Some(card)) => compare_contact(held, card),
                     (_, Some(_)) => show_event(&held.payload, &cards),
                 }
             })
@@ -49,8 +53,13 @@ impl SalesManago {
     }
 }
 
-fn compare_contact(payload: &Value, card: &Fields) -> Vec<Difference> {
+fn compare_contact(held: &Held, card: &Fields) -> Shown {
+    let payload = &held.payload;
     let mut differences = Vec::new();
+    // Whoever left there has changed the card since; where nothing has, an opt-in was not followed.
+    let modified = card.get("modifiedOn").and_then(Value::as_i64).and_then(|at| Timestamp::from_millisecond(at).ok());
+    let is_changed = modified.is_some_and(|at| at + CLOCKS >= held.sent_at);
+    let mut has_left = false;
     let card = Value::Object(card.clone());
     let mut compare = |field: &str, ledger: Option<String>, target: Option<String>| {
         if ledger.is_some() && ledger != target {
@@ -83,10 +92,14 @@ fn compare_contact(payload: &Value, card: &Fields) -> Vec<Difference> {
         let ours = consent["state"].as_str().filter(|_| consent["respected"] != true);
         let theirs = card.get(flag).and_then(Value::as_bool).map(|out| if out { "opt_out" } else { "opt_in" });
         if let (Some(ours @ ("opt_in" | "opt_out")), Some(theirs)) = (ours, theirs) {
+            if (ours, theirs) == ("opt_in", "opt_out") && is_changed {
+                has_left = true;
+                continue;
+            }
             compare(&format!("consent.{channel}.state"), Some(ours.to_owned()), Some(theirs.to_owned()));
         }
     }
-    differences
+    if has_left { Shown::Withdrawn(differences) } else { Shown::There(differences) }
 }
 
 /// `yyyyMMdd` of the three parts that a card shows.

@@ -55,6 +55,7 @@ const NOT_RESTORED: [&str; 13] = [
     "canonical.decoded_texts",
     "canonical.phones",
     "delivery.fingerprints",
+    "delivery.guarded",
     "ops.archives",
     "ops.budget_rates",
     "ops.budgets",

@@ -102,7 +102,8 @@ impl Tour {
                 Point::LoadAfterLease
                 | Point::LoadAfterRecovery
                 | Point::LoadBeforeTakeoverCommit
-                | Point::LoadAfterTakeover => 3,
+                | Point::LoadAfterTakeover
+                | Point::LoadAfterGuard => 3,
                 Point::LoadAfterIntent | Point::LoadAfterCallBeforeOutcome | Point::LoadAfterJob => 4,
                 _ => 5,
             };

@@ -74,6 +74,23 @@ async fn jobs_that_run_together_are_applied_in_the_order_that_is_set() {
 }
 
 #[tokio::test]
+async fn a_job_that_sticks_never_ends_and_meets_nothing() {
+    let caller = Caller::jobs(Jobs::default()).await;
+    caller.change("stick_jobs", json!({"count": 1})).await;
+    let stuck = caller.import(json!([person("1", "a@example.com")])).await;
+    for _ in 0..9 {
+        caller.status(&stuck).await;
+    }
+    caller.change("settle", json!({})).await;
+    assert_eq!(caller.status(&stuck).await["status"], "IMPORTING");
+    assert_eq!(caller.inspect("").await["contacts"], 0);
+    let job = caller.import(json!([person("1", "a@example.com")])).await;
+    caller.change("settle", json!({})).await;
+    assert_eq!(caller.status(&job).await["status"], "FINISHED");
+    assert_eq!((caller.inspect("").await["contacts"].clone(), caller.violations().await), (json!(1), json!({})));
+}
+
+#[tokio::test]
 async fn a_job_that_fails_has_applied_half_of_its_contacts() {
     let caller = Caller::jobs(Jobs::default()).await;
     caller.change("fail_jobs", json!({"count": 1})).await;

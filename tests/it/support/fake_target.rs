@@ -170,7 +170,7 @@ impl Target for FakeTarget {
         let event = |name, object| Operation { name, object, batch, needs_contact: true, ..Operation::default() };
         let card = |name, batch| Operation { name, object: "contact", batch, idempotent: true, ..Operation::default() };
         vec![
-            card("rename contact", 1),
+            Operation { idempotent: false, ..card("rename contact", 1) },
             card("upsert contacts", batch),
             event("add purchases", "purchase"),
             event("add cancellations", "cancellation"),
@@ -221,7 +221,21 @@ impl Target for FakeTarget {
         })
     }
 
-    async fn look_up(&self, _: &Operation, items: &[Item]) -> Result<Vec<Found>> {
+    async fn look_up(&self, operation: &Operation, items: &[Item]) -> Result<Vec<Found>> {
+        if operation.object == "contact" {
+            return Ok(self.state(|state| {
+                let found = items.iter().map(|item| {
+                    let request = item.request.value();
+                    let new = request["newEmail"].as_str().unwrap_or(&item.address);
+                    let old = request["contact"]["email"].as_str().filter(|old| *old != new);
+                    match state.cards.contains_key(new) && !old.is_some_and(|old| state.cards.contains_key(old)) {
+                        true => Found::Present(None),
+                        false => Found::Absent,
+                    }
+                });
+                found.collect()
+            }));
+        }
         Ok(self.state(|state| {
             let found = items.iter().map(|item| {
                 let wanted = item.request.value();

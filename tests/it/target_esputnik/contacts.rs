@@ -7,6 +7,7 @@ use proptest::strategy::{Strategy, ValueTree};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use wharf::Kind;
+use wharf::error::Exit;
 use wharf::progress::Progress;
 use wharf::stage::{load, plan};
 
@@ -136,16 +137,81 @@ async fn a_job_whose_id_was_never_learned_is_given_its_grace_and_its_contacts_go
 }
 
 #[tokio::test]
-async fn a_job_that_does_not_end_is_left_to_the_next_run() {
+async fn a_job_that_does_not_end_keeps_nobody_else_waiting_and_counts_as_lost_in_the_end() {
     let (shop, account) = pair(no_tags()).await;
-    shop.contact("a@shop.example", json!({})).await;
+    let patient = json!({"job_timeout": "PT0.03S"});
+    shop.contact("known@shop.example", json!({})).await;
+    account.load(&shop, json!({})).await.unwrap();
+
     account.state(|state| state.holds_jobs = true);
-    let error = account.load(&shop, json!({"job_timeout": "PT0.03S"})).await.unwrap_err();
-    assert_eq!(error.kind(), Kind::PlatformFailure);
-    assert!(error.to_string().contains("has not ended"), "{error}");
-    assert_eq!(shop.value("select state || ' ' || (finished_at is null) from delivery.batches").await, "job true");
+    shop.contact("a@shop.example", json!({})).await;
+    shop.order("known@shop.example", "1", json!({})).await;
+    shop.order("a@shop.example", "2", json!({})).await;
+    let summary = account.load(&shop, patient.clone()).await.unwrap();
+    assert_eq!(summary.tally.sent, counts(&[("order", 1)]), "{summary:?}");
+    assert_eq!(summary.tally.waiting, counts(&[("contact-pending", 1), ("contacts of an import that goes on", 1)]));
+    assert_eq!(summary.tally.exit(), Exit::Stopped);
+    assert_eq!((summary.left_jobs[0].contacts, summary.left_jobs[0].lost_after), (1, 6 * 3600));
+    let job = "delivery.batches where state = 'job' and finished_at is null";
+    assert_eq!(shop.count(job).await, 1);
+
+    // The next runs ask for it once and do all else: contacts, orders, and an opt-out of somebody it carries.
+    let out = json!({"email_consent": "opt_out", "email_consent_at": "2024-06-01T00:00:00Z"});
+    account.state(|state| state.calls.clear());
+    shop.contact("a@shop.example", out).await;
+    shop.order("known@shop.example", "3", json!({})).await;
+    let summary = account.load(&shop, patient.clone()).await.unwrap();
+    assert_eq!(summary.tally.sent.get("order"), Some(&1), "{summary:?}");
+    assert!(
+        account.state(|state| state.unsubscribed.contains("a@shop.example")),
+        "a withdrawal does not wait for an import"
+    );
+    let paths = account.take_paths();
+    assert_eq!(paths.iter().filter(|path| path.contains("importstatus")).count(), 1, "{paths:?}");
+    assert_eq!(shop.count(job).await, 1);
+
+    // Lost, its contacts go again; the platform forgets it at last.
+    account.state(|state| state.at_work.clear());
     account.state(|state| state.holds_jobs = false);
-    assert_eq!(account.load(&shop, json!({})).await.unwrap().tally.sent, counts(&[("contacts new", 1)]));
+    shop.client()
+        .await
+        .execute("update delivery.batches set started_at = now() - interval '7 hours' where state = 'job'", &[])
+        .await
+        .unwrap();
+    account.state(|state| {
+        state.script.insert("v1/importstatus", [Act::Answer(200, r#"{"status": "IMPORTING"}"#.into())].into())
+    });
+    account.load(&shop, json!({})).await.unwrap();
+    assert_eq!(shop.count(job).await, 0);
+    assert_eq!(account.load(&shop, json!({})).await.unwrap().tally.all_sent(), 0);
+    assert_eq!(account.state(|state| state.orders.len()), 3);
+}
+
+#[tokio::test]
+async fn a_rename_in_a_job_that_was_left_is_looked_for_before_the_next_one() {
+    let moves: [&[&str]; 2] = [&["b@shop.example", "c@shop.example"], &["b@shop.example", "a@shop.example"]];
+    for way in moves {
+        let (shop, account) = pair(no_tags()).await;
+        shop.contact("a@shop.example", json!({})).await;
+        account.load(&shop, json!({})).await.unwrap();
+        account.state(|state| state.holds_jobs = true);
+        shop.moves("a@shop.example", way[0]).await;
+        let summary = account.load(&shop, json!({"job_timeout": "PT0.03S"})).await.unwrap();
+        assert_eq!(summary.left_jobs.len(), 1);
+        shop.moves(way[0], way[1]).await;
+        let back = format!("delete from canonical.contact_moves where contact_id = '{}'", contact_id(way[1]));
+        shop.change(&back).await;
+        // As long as it goes on, nothing else is sent for that person.
+        let summary = account.load(&shop, json!({"job_timeout": "PT0.03S"})).await.unwrap();
+        assert_eq!(summary.tally.all_sent(), 0, "{way:?}: {summary:?}");
+        account.state(|state| state.holds_jobs = false);
+        account.load(&shop, json!({})).await.unwrap();
+        let emails: Vec<Value> =
+            account.state(|state| state.contacts.values().map(|card| card["channels"][0]["value"].clone()).collect());
+        assert_eq!(emails, [json!(way[1])], "{way:?}: one card, at the address of now");
+        assert_eq!(shop.value("select string_agg(payload ->> 'email', ' ') from delivery.ledger").await, way[1]);
+        assert_eq!(account.load(&shop, json!({})).await.unwrap().tally.all_sent(), 0, "{way:?}");
+    }
 }
 
 #[tokio::test]

@@ -191,3 +191,29 @@ async fn events_have_a_limit_of_their_own_and_all_arrive_though_some_are_throttl
     let taken = |bucket: &str| limits[bucket]["taken"].clone();
     assert_eq!([taken("events"), taken("contact_search"), taken("all")], [json!(700), json!(100), json!(100)]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_import_that_never_ends_keeps_neither_other_contacts_nor_orders_waiting() {
+    let pair = Pair::new(json!({"job_timeout": "PT1S", "job_lost_after": "PT3S", "contact_batch": 2})).await;
+    let order = json!({"currency": "UAH", "items": [{"sku": "A", "name": "A", "quantity": 1, "line_total": 5}]});
+    pair.shop.contact("known@shop.example", json!({})).await;
+    pair.load().await;
+    pair.sandbox.esputnik().unwrap().account().imports.sticking = 1;
+    let emails: Vec<String> = (0..6).map(|n| format!("c{n}@shop.example")).collect();
+    let all: Vec<(&str, Value)> = emails.iter().map(|email| (email.as_str(), json!({}))).collect();
+    pair.shop.contacts(&all).await;
+    pair.shop.order("known@shop.example", "1", order).await;
+    let began = std::time::Instant::now();
+    let summary = pair.load().await;
+    assert_eq!((summary.tally.sent["contacts new"], summary.tally.sent["order"]), (4, 1), "{summary:?}");
+    assert_eq!(summary.left_jobs.iter().map(|job| job.contacts).sum::<usize>(), 2);
+    // Until it counts as lost, which each load asks.
+    let mut sent = 0;
+    while sent == 0 {
+        sent = pair.load().await.tally.all_sent();
+        assert!(sent == 0 || began.elapsed().as_secs() >= 3, "too early");
+    }
+    assert_eq!(sent, 2);
+    assert_eq!(pair.inspect("/violations").await["counts"], json!({}));
+    assert_eq!(pair.inspect("").await["contacts"], 7);
+}

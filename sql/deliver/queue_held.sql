@@ -1,11 +1,6 @@
--- Everything pending of contacts that the account holds, or holds under a former identity: what a load could change or
--- take away there. $1 target account, $2 pipeline.
-insert into pg_temp.deliver_pending (object, key, run_id)
-select pending.object, pending.key, pending.run_id
-from delivery.pending
-where pending.target = $1::text
-    and pending.pipeline = $2::text
-    and pending.object = 'contact'
+-- Ends a queue's statement: only contacts that the account holds, or holds under a former identity; what a load could
+-- change or take away there. $1 target account, $2 pipeline (for the other endings).
+    and $2::text is not null
     and (
         exists (
             select from delivery.ledger
