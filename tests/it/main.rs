@@ -52,3 +52,4 @@ mod tls;
 mod transform;
 mod transform_idosell;
 mod verify;
+mod walks;

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use wharf::config::pipeline::{Connection, Pipeline};
 use wharf::progress::Progress;
 use wharf::source::{
-    Deletions, Finding, Identity, Incremental, Next, Page, PageRequest, ParentSpec, Source, StreamSpec, Walk,
+    Deletions, Finding, Identity, Incremental, Next, Page, PageRequest, ParentSpec, Seen, Source, StreamSpec, Walk,
 };
 use wharf::stage::Context;
 use wharf::stage::extract::{self, ExtractReport, Options};
@@ -251,7 +251,7 @@ impl Source for FakeSource {
         Ok(Page { records: stream::iter(records).boxed(), meta, total: Some(total), before: None })
     }
 
-    fn next(&self, _: &PageRequest<'_>, meta: &Value, _: usize) -> Result<Next> {
+    fn next(&self, _: &PageRequest<'_>, meta: &Value, _: &Seen) -> Result<Next> {
         Ok(if meta.is_null() { Next::End } else { Next::Page(meta.clone()) })
     }
 
