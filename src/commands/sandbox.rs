@@ -33,10 +33,11 @@ Looking in and interfering, on the port of any platform:
 
 Faults, at the call one names (curl $WOO_URL/_sandbox/faults -d '…'):
   {\"path\": \"/wp-json/wc/v3/orders\", \"kind\": \"throttle\", \"retry_after\": \"5\", \"after\": 2}
-  {\"path\": \"/wp-json/wc/v3/orders\", \"kind\": \"cut\", \"query\": \"page=3\"}
+  {\"path\": \"/wp-json/wc/v3/orders\", \"kind\": \"cut\", \"query\": \"offset=198\"}
+  {\"path\": \"/wp-json/wc/v3/orders\", \"kind\": \"change\", \"after\": 2, \"change\": {\"share\": 0.01}}
   {\"path\": \"/api/contact/batchupsertv2\", \"kind\": \"lost\"}
   kinds: throttle, error, maintenance, status, slow, cut, drop, lost, html,
-         duplicate_page, empty_page, missing_row, truncated_json, notices
+         duplicate_page, empty_page, missing_row, truncated_json, notices, change
   where: platform, path (* stands for anything), method, query
   when:  after, every, times (0: for ever)";
 

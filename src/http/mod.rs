@@ -18,6 +18,7 @@ mod content;
 mod failure;
 mod oauth1;
 mod options;
+pub mod overlap;
 mod pace;
 pub mod paging;
 mod query;

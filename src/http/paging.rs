@@ -1,32 +1,8 @@
-//! Where the next page is, for every way in which platforms cut lists. Pure functions; a source keeps what they give in
-//! its position.
+//! Where the next page is, where the platform says it itself or a key does: cursors, ids, links. Pure functions; a source
+//! keeps what they give in its position. Lists cut by offset or page number are walked by [`overlap`](super::overlap).
 
 use crate::{Error, Kind, Result};
 use url::Url;
-
-/// The next page number of lists cut into numbered pages. `rows`: how many rows this page had; `pages`: how many pages
-/// there are, where the platform says so on a page that had rows (totals on empty pages are not to be trusted).
-///
-/// Without a count the list ends with the first page that is not full.
-pub fn next_page(page: u64, per_page: u64, rows: u64, pages: Option<u64>) -> Option<u64> {
-    let more = match pages {
-        _ if rows == 0 => false,
-        Some(pages) => page < pages,
-        None => rows >= per_page,
-    };
-    more.then(|| page.saturating_add(1))
-}
-
-/// The next offset of lists cut by offset. `total`: how many rows there are, where the platform says so.
-pub fn next_offset(offset: u64, per_page: u64, rows: u64, total: Option<u64>) -> Option<u64> {
-    let next = offset.saturating_add(rows);
-    let more = match total {
-        _ if rows == 0 => false,
-        Some(total) => next < total,
-        None => rows >= per_page,
-    };
-    more.then_some(next)
-}
 
 /// The next cursor. `found`: what this page gave.
 ///
@@ -106,16 +82,6 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn pages_end_by_the_count_or_by_a_page_that_is_not_full() {
-        assert_eq!(next_page(1, 100, 100, Some(2)), Some(2));
-        assert_eq!(next_page(2, 100, 100, Some(2)), None);
-        assert_eq!(next_page(1, 100, 60, Some(2)), Some(2), "rows may be filtered out after counting");
-        assert_eq!(next_page(1, 100, 100, None), Some(2));
-        assert_eq!(next_page(1, 100, 99, None), None);
-        assert_eq!(next_page(1, 100, 0, Some(7)), None, "totals on an empty page are not trusted");
-    }
-
-    #[test]
     fn a_repeated_cursor_is_an_error_and_an_empty_one_the_end() {
         assert_eq!(next_cursor(Some("a"), Some("b")).unwrap().as_deref(), Some("b"));
         assert_eq!(next_cursor(Some("a"), Some("")).unwrap(), None);
@@ -154,24 +120,6 @@ mod tests {
         fn no_header_panics(header in ".{0,80}") {
             let base = Url::parse("https://shop.example/").unwrap();
             link([header.as_str()], "next", &base);
-        }
-
-        #[test]
-        fn walks_by_offset_and_by_page_see_every_row_once(total in 0u64..500, per_page in 1u64..60, counted: bool) {
-            let (mut offset, mut seen) = (Some(0), 0);
-            while let Some(at) = offset {
-                let rows = per_page.min(total - at.min(total));
-                seen += rows;
-                offset = next_offset(at, per_page, rows, counted.then_some(total));
-            }
-            prop_assert_eq!(seen, total);
-            let (mut page, mut seen) = (Some(1), 0);
-            while let Some(number) = page {
-                let rows = per_page.min(total.saturating_sub((number - 1) * per_page));
-                seen += rows;
-                page = next_page(number, per_page, rows, counted.then(|| total.div_ceil(per_page)));
-            }
-            prop_assert_eq!(seen, total);
         }
     }
 }

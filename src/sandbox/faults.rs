@@ -3,6 +3,7 @@
 //! A fault counts the calls that match it and strikes by that count alone, so that a test that fails once fails always.
 //! Several faults may match one call: all of them count it, the first that is due strikes.
 
+use super::Platform;
 use super::line::Line;
 use super::requests::{Call, Requests, Route, without_secrets};
 use axum::body::{Body, Bytes};
@@ -49,6 +50,8 @@ pub enum FaultKind {
     TruncatedJson,
     /// The right answer with a byte order mark and PHP notices in front.
     Notices,
+    /// The right answer, and then `change` happens, before any other call: a list that changes between two pages.
+    Change,
 }
 
 /// One fault: where, what, and at which calls.
@@ -93,6 +96,10 @@ pub struct Fault {
     /// The content type of `status`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_type: Option<String>,
+    /// What happens by `change`, as `POST /_sandbox/change` takes it, or a list of such. What cannot happen any more, such
+    /// as the deletion of a row that is gone, does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change: Option<serde_json::Value>,
 }
 
 fn one() -> u64 {
@@ -116,7 +123,13 @@ impl Fault {
             status: None,
             body: None,
             content_type: None,
+            change: None,
         }
+    }
+
+    /// The right answer to the first call to `path`, after which `change` happens.
+    pub fn change(path: impl Into<String>, change: serde_json::Value) -> Self {
+        Self { change: Some(change), ..Self::new(FaultKind::Change, path) }
     }
 
     /// Lets so many matching calls pass first.
@@ -292,6 +305,7 @@ fn answer_key(platform: &str, path: &str) -> String {
 #[derive(Clone)]
 pub(super) struct Gate {
     pub(super) platform: &'static str,
+    pub(super) itself: Arc<dyn Platform>,
     pub(super) faults: Arc<Faults>,
     pub(super) requests: Arc<Requests>,
 }
@@ -413,6 +427,18 @@ async fn strike(gate: &Gate, fault: &Fault, line: &Line, request: Request, next:
             }
             Err(response) => response,
         },
+        FaultKind::Change => {
+            let response = next.run(request).await;
+            let changes = fault.change.as_ref();
+            let changes =
+                changes.and_then(|all| all.as_array()).map_or_else(|| Vec::from_iter(changes), Vec::from_iter);
+            for change in changes {
+                if let Err(reason) = gate.itself.change(change) {
+                    tracing::debug!("a change did not happen: {reason}");
+                }
+            }
+            response
+        }
         FaultKind::Cut => match split(next.run(request).await).await {
             Ok((status, headers, body)) => cut(status, headers, body),
             Err(response) => response,

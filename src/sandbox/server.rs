@@ -111,7 +111,12 @@ impl Sandbox {
         let stop = CancellationToken::new();
         let mut servers = Vec::new();
         for (listener, platform) in listeners.into_iter().zip(platforms.iter()) {
-            let gate = Gate { platform: platform.name(), faults: Arc::clone(&faults), requests: Arc::clone(&requests) };
+            let gate = Gate {
+                platform: platform.name(),
+                itself: Arc::clone(platform),
+                faults: Arc::clone(&faults),
+                requests: Arc::clone(&requests),
+            };
             let control = Control {
                 own: Arc::clone(platform),
                 platforms: Arc::clone(&platforms),

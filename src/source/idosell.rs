@@ -3,7 +3,7 @@
 //! The facts of the sheet that shape this source, and where each is met:
 //! - searches are POSTs with their parameters wrapped, lists are called by other names on other gates (`passes`);
 //! - success may carry a fault, a fault's number means other things on other gates (`envelope`, `faults`);
-//! - lists are pages over a moving set, so that they are asked for in closed windows of time (`place`);
+//! - lists are pages over a moving set, so that they are asked for in closed windows of time, or overlap (`place`);
 //! - times are local, and one hour of the year is written twice (`local_time`);
 //! - a stream may be several lists: subscribers by channel, shop and answer, orders by change and by payment (`passes`);
 //! - the platform says how busy its server is, and wants to be left alone while it is overloaded (`courtesy`);
@@ -27,11 +27,12 @@ mod settings;
 
 use super::registry::SourcePlatform;
 use super::{
-    Absence, Compared, Deletions, Finding, Identity, Incremental, Next, Page, PageRequest, Position, Source,
+    Absence, Compared, Deletions, Finding, Identity, Incremental, Next, Page, PageRequest, Position, Seen, Source,
     StreamSpec, Walk,
 };
 use crate::config::pipeline::{Connection, Rate};
 use crate::failpoint::{self, Bug};
+use crate::http::overlap::Slice;
 use crate::http::{self, Call, Client, ClientOptions, Failure, Response, RetryPolicy};
 use crate::tenant::{Credential, Tenant};
 use crate::{Error, Kind, Result, clock};
@@ -46,7 +47,7 @@ use jiff::civil::{DateTime, Time};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use passes::{Asking, Pass, Scope};
-use place::{Place, Said};
+use place::{Asked, Ended, Place, Said, Window};
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -139,6 +140,7 @@ impl Shop {
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Meta {
     place: Place,
+    slice: Slice,
     said: Said,
 }
 
@@ -248,13 +250,27 @@ impl IdoSell {
     /// Where a walk stands; the beginning of its first pass where it has none yet.
     fn place(&self, request: &PageRequest<'_>, passes: &[Pass]) -> Result<Place> {
         match request.position {
-            Value::Null => Ok(Place::begin(0, passes.first().and_then(|pass| pass.from), self.until(), 0)),
-            stored => Ok(restored::<Place>(stored)?.now(clock::wall().as_second())),
+            Value::Null => {
+                let from = passes.first().and_then(|pass| pass.from);
+                Ok(Place::begin(0, from, self.until(), Ended::default()))
+            }
+            stored => restored(stored),
         }
     }
 
-    /// Asks for the page at a place.
-    async fn ask(&self, pass: &Pass, place: &Place, per_page: u64) -> Result<Envelope> {
+    /// A pass as its pages are asked for.
+    fn asked(&self, pass: &Pass) -> Asked {
+        Asked { by_second: pass.ask.is_by_second(), per_page: self.full_page() }
+    }
+
+    /// The first record of a pass alone.
+    async fn ask_first(&self, pass: &Pass) -> Result<Envelope> {
+        let window = pass.from.map(|from| Window { from, to: self.until() });
+        self.ask(pass, window, Slice { start: 0, size: 1 }).await
+    }
+
+    /// Asks for a page of a pass.
+    async fn ask(&self, pass: &Pass, window: Option<Window>, slice: Slice) -> Result<Envelope> {
         self.courtesy.wait(self).await?;
         let asking = Asking {
             client: &self.client,
@@ -265,7 +281,7 @@ impl IdoSell {
         let mut pause = PAGE_PAUSE;
         let mut tries = 1;
         let envelope = loop {
-            match self.answer(pass.ask.call(&asking, place, per_page), pass.ask.list()).await {
+            match self.answer(pass.ask.call(&asking, window, slice), pass.ask.list()).await {
                 Ok(envelope) => break envelope,
                 // A gateway answers in the shop's place, for a while.
                 Err(failure) if failure.kind() == Kind::NotJson && tries < PAGE_TRIES => {
@@ -334,6 +350,11 @@ impl IdoSell {
             .map(|status| (status.id.to_string(), json!({"parent": status.parent_id, "name": status.panel_name})))
             .collect())
     }
+}
+
+fn no_such_pass(request: &PageRequest<'_>) -> Error {
+    Error::new(Kind::Internal, format!("the walk through {} has no such pass", request.stream.name))
+        .hint("run `wharf extract --full` to begin the walk anew")
 }
 
 fn stored<T: Serialize>(value: &T) -> Result<Value> {
@@ -433,9 +454,8 @@ impl Source for IdoSell {
             return Ok(None);
         }
         let mut size = 0u64;
-        for (number, pass) in self.passes(stream, &Walk::Everything)?.iter().enumerate() {
-            let place = Place::begin(number, pass.from, self.until(), 0);
-            size = size.saturating_add(self.ask(pass, &place, 1).await?.total.unwrap_or(0));
+        for pass in &self.passes(stream, &Walk::Everything)? {
+            size = size.saturating_add(self.ask_first(pass).await?.total.unwrap_or(0));
         }
         Ok(Some(size))
     }
@@ -444,18 +464,15 @@ impl Source for IdoSell {
         if let Some(feed) = self.feed.as_ref().filter(|_| request.stream.name.starts_with("offer")) {
             return feed.page(request).await;
         }
-        let per_page = self.full_page();
         let passes = self.passes(request.stream, request.walk)?;
         let place = self.place(request, &passes)?;
-        let pass = passes.get(place.pass).ok_or_else(|| {
-            Error::new(Kind::Internal, format!("the walk through {} has no such pass", request.stream.name))
-                .hint("run `wharf extract --full` to begin the walk anew")
-        })?;
+        let pass = passes.get(place.pass).ok_or_else(|| no_such_pass(request))?;
+        let slice = place.slice(self.asked(pass));
         if place.is_hollow() {
-            let meta = stored(&Meta { place, said: Said::default() })?;
+            let meta = stored(&Meta { place, slice, said: Said::default() })?;
             return Ok(Page { records: stream::empty().boxed(), meta, total: None, before: None });
         }
-        let envelope = self.ask(pass, &place, per_page).await?;
+        let envelope = self.ask(pass, place.window, slice).await?;
         let said = Said {
             total: envelope.total.filter(|_| !envelope.records.is_empty() || envelope.fault.is_none()),
             pages: envelope.pages,
@@ -466,8 +483,8 @@ impl Source for IdoSell {
         let adds_up = request.stream.deletions != Deletions::FullWalk || passes.len() == 1;
         let is_told = adds_up && (said.total.is_some() || said.rows == 0);
         let total = is_told.then(|| place.size(&said));
-        let before = Some(place.stands_behind(per_page));
-        let meta = stored(&Meta { place, said })?;
+        let before = Some(place.stands_behind(slice));
+        let meta = stored(&Meta { place, slice, said })?;
         Ok(Page { records: stream::iter(envelope.records.into_iter().map(Ok)).boxed(), meta, total, before })
     }
 
@@ -484,9 +501,8 @@ impl Source for IdoSell {
         let mut left = keys.to_vec();
         let mut records = Vec::new();
         for question in passes::by_key(stream.name) {
-            let place = Place::begin(0, None, self.until(), 0);
             let pass = Pass { ask: question(left.clone()), from: None };
-            let answer = self.ask(&pass, &place, left.len() as u64).await?;
+            let answer = self.ask(&pass, None, Slice { start: 0, size: left.len() as u64 }).await?;
             let given: HashSet<String> =
                 answer.records.iter().filter_map(|record| Some(self.identify(stream, record).ok()?.key)).collect();
             left.retain(|key| !given.contains(key));
@@ -506,22 +522,25 @@ impl Source for IdoSell {
         restored::<Place>(position).is_ok_and(|place| place.follows())
     }
 
-    fn next(&self, request: &PageRequest<'_>, meta: &Value, _records: usize) -> Result<Next> {
+    fn next(&self, request: &PageRequest<'_>, meta: &Value, seen: &Seen) -> Result<Next> {
         if let Some(feed) = self.feed.as_ref().filter(|_| request.stream.name.starts_with("offer")) {
             return feed.next(meta);
         }
-        let Meta { place, said } = restored(meta)?;
-        let read = match place.after(&said, self.full_page(), clock::wall().as_second())? {
-            Ok(next) => return Ok(Next::Page(stored(&next)?)),
-            Err(read) => read,
-        };
+        let Meta { place, slice, said } = restored(meta)?;
         let passes = self.passes(request.stream, request.walk)?;
+        let pass = passes.get(place.pass).ok_or_else(|| no_such_pass(request))?;
+        let now = clock::wall().as_second();
+        let ended = match place.after(self.asked(pass), slice, &said, &seen.keys, now)? {
+            Ok(next) => return Ok(Next::Page(stored(&next)?)),
+            Err(ended) => ended,
+        };
         let number = place.pass + 1;
         Ok(match passes.get(number) {
             Some(pass) => {
                 let until = place.until.unwrap_or_else(|| self.until());
-                Next::Page(stored(&Place::begin(number, pass.from, until, read))?)
+                Next::Page(stored(&Place::begin(number, pass.from, until, ended))?)
             }
+            None if ended.torn => Next::EndAt { bookmark: request.bookmark.clone(), whole: false },
             None => Next::End,
         })
     }

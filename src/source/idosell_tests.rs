@@ -90,12 +90,12 @@ async fn walk(shop: &IdoSell, name: &str, walk: Walk, bookmark: Value) -> Result
         let request =
             PageRequest { stream: &stream, walk: &walk, parent: None, position: &position, bookmark: &bookmark };
         let mut page = shop.page(&request).await?;
-        let mut records = 0;
+        let mut held = crate::source::Seen::default();
         while let Some(record) = page.records.next().await {
             keys.push(shop.identify(&stream, &record?).unwrap().key);
-            records += 1;
+            held.note(keys.last().map(String::as_str));
         }
-        match shop.next(&request, &page.meta, records)? {
+        match shop.next(&request, &page.meta, &held)? {
             Next::Page(next) => position = next,
             Next::End => return Ok((keys, None)),
             end => return Ok((keys, Some(end))),

@@ -9,7 +9,7 @@ pub mod idosell;
 pub mod registry;
 pub mod woocommerce;
 
-use crate::http::RecordStream;
+use crate::http::{RecordStream, overlap};
 use crate::tenant::Tenant;
 use crate::{Error, Kind, Result};
 use async_trait::async_trait;
@@ -172,9 +172,27 @@ pub enum Next {
     EndAt {
         /// What the next walk finds in [`PageRequest::bookmark`].
         bookmark: Value,
-        /// Whether the walk gave every record there is. One that left out what has not changed proves no deletion.
+        /// Whether the walk gave every record there is. One that left out what has not changed, or that could not keep up
+        /// with a list that changes, proves no deletion; of a walk by change the watermark stays where it was.
         whole: bool,
     },
+}
+
+/// What a page that was read to its end held.
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
+    /// How many records.
+    pub records: usize,
+    /// The [marks](overlap::mark) of their keys in the order of arrival. Records without a key have none.
+    pub keys: Vec<u64>,
+}
+
+impl Seen {
+    /// Takes note of a record; `key` is none where it has none.
+    pub fn note(&mut self, key: Option<&str>) {
+        self.records += 1;
+        self.keys.extend(key.map(overlap::mark));
+    }
 }
 
 /// What a record is called and when it was changed.
@@ -250,7 +268,8 @@ pub trait Source: Send + Sync {
     }
 
     /// Whether the page at a position must hold other records than the one before it: then one that does not is asked for
-    /// again. False where a list begins anew, or where the source has gone back on purpose.
+    /// again. False where a list begins anew, or where the source has gone back on purpose; there no walk ends because all
+    /// on the page before was known.
     fn follows(&self, _position: &Position) -> bool {
         true
     }
@@ -277,8 +296,9 @@ pub trait Source: Send + Sync {
         false
     }
 
-    /// Where to go after a page that was read to its end and held `records` records.
-    fn next(&self, request: &PageRequest<'_>, meta: &Value, records: usize) -> Result<Next>;
+    /// Where to go after a page that was read to its end. A list cut by position is walked by [`overlap`], which needs to
+    /// know what the page held.
+    fn next(&self, request: &PageRequest<'_>, meta: &Value, seen: &Seen) -> Result<Next>;
 
     /// Key and change time of one record, or why it has no key.
     fn identify(&self, stream: &StreamSpec, record: &[u8]) -> std::result::Result<Identity, String>;

@@ -3,11 +3,13 @@
 //! Every list is a bare JSON array cut into pages. Five facts of the sheet shape this file:
 //! - with `dates_are_gmt=true` a bound is UTC **without** a zone, and exclusive: one second earlier is asked for. A `Z`
 //!   would shift the window by the site's zone and lose the newest changes east of Greenwich;
-//! - users cannot be filtered by change at all, only sorted by registration: between two walks through all of them the
-//!   newest are read first;
-//! - lists are walked by id with nothing but a lower bound, so that a row changed meanwhile stays in the walk; where rows
-//!   left it (the total shrank, or the walk stood still for a while) the page before is read again;
-//! - a weak server fails on 100 rows: the same rows are asked for in pages of 25, and then in full pages again;
+//! - users cannot be filtered by change at all: between two walks through all of them the newest are read first;
+//! - lists are walked by key: sorted by id, with nothing but a lower bound, so that a row changed meanwhile stays in the walk,
+//!   and pages overlap by the last row known ([`overlap`]), so that none is lost where others leave and arrive. The bound
+//!   `after` would say the same of creation times only where the list is sorted by what is filtered: what is kept as posts
+//!   (products; orders of shops without order tables) is sorted by the site's local time and filtered by UTC, which differ in the
+//!   night the clocks go back and where the site's zone was changed, and drafts have no time in UTC and would never come;
+//! - a weak server fails on 100 rows: the same rows are asked for in pages of 25, and full pages are tried again rarely;
 //! - trashed orders leave `status=any`: they are a stream of their own, and the walk over keys covers both.
 //!
 //! Shops older than 5.8 ignore `modified_after` and answer with everything. That costs time, nothing else: what is
@@ -25,10 +27,11 @@ pub use settings::{Auth, Channel, ConsentMetaKey, Settings};
 
 use super::registry::SourcePlatform;
 use super::{
-    Absence, Compared, Deletions, Finding, Identity, Incremental, Next, Page, PageRequest, ParentSpec, Source,
-    StreamSpec, Walk,
+    Absence, Compared, Deletions, Finding, Identity, Incremental, Next, Page, PageRequest, ParentSpec, Position, Seen,
+    Source, StreamSpec, Walk,
 };
 use crate::config::pipeline::Connection;
+use crate::http::overlap::{self, Slice};
 use crate::http::{self, Client, ClientOptions, Failure, OAuth1, Response, Selector, SignatureMethod};
 use crate::tenant::{self, Credential, Tenant};
 use crate::{Error, Kind, Result, clock};
@@ -168,9 +171,8 @@ impl WooCommerce {
         u64::from(self.settings.per_page.clamp(1, 100))
     }
 
-    /// Asks for one page of rows.
-    async fn rows(&self, request: &PageRequest<'_>, place: &Place, per_page: u64) -> Result<Page, Failure> {
-        let (start, catches_up) = place.start(self.full_page(), clock::wall().as_second());
+    /// Asks for the rows of a slice; `tries`: how often, where the server fails on so many.
+    async fn rows(&self, request: &PageRequest<'_>, place: &Place, slice: Slice, tries: u32) -> Result<Page, Failure> {
         let (path, selection) = self.list(request, place)?;
         let mut call = self.call(&path);
         for (name, value) in selection {
@@ -187,22 +189,28 @@ impl WooCommerce {
             Walk::Keys => call = call.query("_fields", "id"),
             Walk::NewestUntilKnown => {}
         }
-        let (by, order) = match request.walk {
-            // Rows of one second stand in any order; the walk through everything finds what a page's border hid.
-            Walk::NewestUntilKnown => ("registered_date", "desc"),
-            _ => ("id", "asc"),
-        };
-        // The page number counts pages of this size.
-        let page = start / per_page + 1;
-        let call = call.query("orderby", by).query("order", order).query("per_page", per_page).query("page", page);
-        let call = if per_page > SMALL_PAGE { call.attempts_after(TOO_MUCH, 2) } else { call };
+        // Ids grow with registration, and of two users of one second they say who came first.
+        let order = if *request.walk == Walk::NewestUntilKnown { "desc" } else { "asc" };
+        call = call.query("orderby", "id").query("order", order).query("per_page", slice.size);
+        if slice.start > 0 {
+            call = call.query("offset", slice.start);
+        }
+        let call = if slice.size > SMALL_PAGE { call.attempts_after(TOO_MUCH, tries) } else { call };
         let answer = self.send(call).await?;
         let total = answer.number("x-wp-total").filter(|total| *total > 0);
-        let pages = answer.number("x-wp-totalpages").filter(|pages| *pages > 0);
-        let more = answer.link("next").is_some();
-        let meta = Meta { start: start / per_page * per_page, per_page, total, pages, more, catches_up };
+        // Some hosts leave out one of the two headers; of pages only the most is known.
+        let at_most = answer.number("x-wp-totalpages").map(|pages| pages.saturating_mul(slice.size));
+        let meta = Meta { slice, total: total.or(at_most).filter(|total| *total > 0) };
         let total = total.map(|total| total.saturating_add(place.before_trash));
-        Ok(Page { records: answer.records(Selector::array()), meta: stored(&meta)?, total, before: None })
+        let before = Some(slice.start.saturating_add(place.before_trash));
+        Ok(Page { records: answer.records(Selector::array()), meta: stored(&meta)?, total, before })
+    }
+
+    /// The list of a request, in pages of `size`.
+    fn sorted(request: &PageRequest<'_>, size: u64) -> overlap::List {
+        let newest_first = *request.walk == Walk::NewestUntilKnown;
+        let sorted = if newest_first { overlap::Sorted::Descending } else { overlap::Sorted::Ascending };
+        overlap::List { cut: overlap::Cut::Offset, sorted, closed: false, size }
     }
 }
 
@@ -348,13 +356,16 @@ impl Source for WooCommerce {
 
     async fn page(&self, request: &PageRequest<'_>) -> Result<Page> {
         let place: Place = restored(request.position)?;
-        let full = self.full_page();
-        let per_page = place.per_page.unwrap_or(full).clamp(1, full);
-        match self.rows(request, &place, per_page).await {
+        let size = place.size(self.full_page());
+        let slice = |size| place.list.slice(&Self::sorted(request, size));
+        match self.rows(request, &place, slice(size), place.tries()).await {
             Ok(page) => Ok(page),
-            Err(failure) if per_page > SMALL_PAGE && failure.status().is_some_and(|s| TOO_MUCH.contains(&s)) => {
-                tracing::warn!("{failure}; the same rows are asked for in pages of {SMALL_PAGE}");
-                Ok(self.rows(request, &place, SMALL_PAGE).await?)
+            Err(failure) if size > SMALL_PAGE && failure.status().is_some_and(|s| TOO_MUCH.contains(&s)) => {
+                tracing::warn!(
+                    "{failure}; the same rows are asked for in pages of {SMALL_PAGE}. `per_page: {SMALL_PAGE}` beside the \
+                     connection's base_url asks for no larger ones"
+                );
+                Ok(self.rows(request, &place, slice(SMALL_PAGE), 1).await?)
             }
             Err(failure) => Err(failure.into()),
         }
@@ -380,18 +391,27 @@ impl Source for WooCommerce {
         Ok(rows)
     }
 
-    fn next(&self, request: &PageRequest<'_>, meta: &Value, records: usize) -> Result<Next> {
+    fn follows(&self, position: &Position) -> bool {
+        restored::<Place>(position).is_ok_and(|place| place.list.follows())
+    }
+
+    fn next(&self, request: &PageRequest<'_>, meta: &Value, seen: &Seen) -> Result<Next> {
         let place: Place = restored(request.position)?;
         let meta: Meta = restored(meta)?;
-        let at = clock::wall().as_second();
-        if let Some(next) = place.after(&meta, records as u64, self.full_page(), at)? {
-            return Ok(Next::Page(stored(&next)?));
-        }
+        let list = Self::sorted(request, meta.slice.size);
+        let page =
+            overlap::Answered { slice: meta.slice, records: seen.records as u64, keys: &seen.keys, total: meta.total };
+        let torn = match place.list.after(&list, &page, clock::wall().as_second())? {
+            overlap::Step::Next(list) => {
+                return Ok(Next::Page(stored(&Place { list, ..place.after(meta.slice.size, self.full_page()) })?));
+            }
+            overlap::Step::End { torn } => torn || place.torn,
+        };
         if request.stream.name == "orders" && *request.walk == Walk::Keys && !place.trash {
-            let before_trash = meta.total.or(place.total).unwrap_or(0);
-            return Ok(Next::Page(stored(&Place { trash: true, at, before_trash, ..Place::default() })?));
+            let before_trash = meta.total.or(place.list.total()).unwrap_or(0);
+            return Ok(Next::Page(stored(&Place { trash: true, before_trash, torn, ..Place::default() })?));
         }
-        Ok(Next::End)
+        Ok(if torn { Next::EndAt { bookmark: request.bookmark.clone(), whole: false } } else { Next::End })
     }
 
     fn identify(&self, _stream: &StreamSpec, record: &[u8]) -> std::result::Result<Identity, String> {

@@ -6,7 +6,6 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response as Answered};
 use futures::StreamExt;
-use proptest::prelude::*;
 use serde_json::value::RawValue;
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -106,168 +105,65 @@ fn every_record_of_the_samples_has_a_key_and_all_but_wordpress_users_a_stamp() {
 
 // Paging
 
-/// A list that loses rows between pages, walked as the extractor walks it.
-struct List {
-    rows: Vec<u64>,
-    headers: bool,
-    true_total_when_empty: bool,
+fn page_of(start: u64, size: u64, total: u64) -> (Value, Seen) {
+    let mut seen = Seen::default();
+    (start..(start + size).min(total)).for_each(|row| seen.note(Some(&(row + 1).to_string())));
+    (stored(&Meta { slice: Slice { start, size }, total: Some(total) }).unwrap(), seen)
 }
 
-impl List {
-    fn page(&self, start: u64, per_page: u64, catches_up: bool) -> (Vec<u64>, Meta) {
-        let start = start / per_page * per_page;
-        let rows: Vec<u64> = self.rows.iter().copied().skip(start as usize).take(per_page as usize).collect();
-        let told = self.headers && (!rows.is_empty() || self.true_total_when_empty);
-        let total = told.then_some(self.rows.len() as u64).filter(|total| *total > 0);
-        let pages = total.map(|total| total.div_ceil(per_page));
-        (rows, Meta { start, per_page, total, pages, more: false, catches_up })
-    }
+#[test]
+fn a_page_begins_with_the_last_row_known_and_goes_back_where_it_does_not() {
+    let shop = shop("http://127.0.0.1:1", json!({}));
+    let customers = stream(&shop, "customers");
+    let next = |position: &Value, meta: &Value, seen: &Seen| {
+        let walk = &Walk::Everything;
+        let request = PageRequest { stream: &customers, walk, parent: None, position, bookmark: &Value::Null };
+        let Next::Page(next) = shop.next(&request, meta, seen).unwrap() else { panic!("there are more") };
+        let place: Place = restored(&next).unwrap();
+        (place.list.slice(&WooCommerce::sorted(&request, 100)).start, shop.follows(&next), next)
+    };
+    let (meta, seen) = page_of(0, 100, 300);
+    let (start, follows, second) = next(&Value::Null, &meta, &seen);
+    assert_eq!((start, follows), (99, true));
+    // The first row left and another came: what stands at 99 now is the row behind the one that is known.
+    let (meta, seen) = page_of(100, 100, 301);
+    let meta = stored(&Meta { slice: Slice { start: 99, size: 100 }, ..restored(&meta).unwrap() }).unwrap();
+    let (start, follows, _) = next(&second, &meta, &seen);
+    assert_eq!((start, follows), (88, false));
 }
 
-proptest! {
-    // A thousandth of the cases is enough to lose a row in.
-    #![proptest_config(ProptestConfig::with_cases(5_000))]
+#[test]
+fn positions_of_the_version_before_begin_their_list_anew() {
+    let before = json!({"offset": 300, "per_page": null, "total": 900, "at": 1000, "trash": true, "before_trash": 40});
+    let place: Place = restored(&before).unwrap();
+    assert_eq!(place, Place { trash: true, before_trash: 40, ..Place::default() });
+}
 
-    #[test]
-    fn a_walk_sees_every_row_that_stays_although_others_leave(
-        size in 0u64..60, per_page in 1u64..9, removals in prop::collection::vec((0usize..30, 0usize..60), 0..12),
-        true_total_when_empty: bool, pauses in prop::collection::vec(any::<bool>(), 0..40),
-    ) {
-        let mut list = List { rows: (0..size).collect(), headers: true, true_total_when_empty };
-        let (mut place, mut seen, mut removed) = (Place::default(), Vec::new(), Vec::new());
-        let mut now = 1_000_000;
-        for page in 0.. {
-            prop_assert!(page < 500, "the walk does not end");
-            let (start, catches_up) = place.start(per_page, now);
-            let (rows, meta) = list.page(start, per_page, catches_up);
-            seen.extend(rows.iter().copied());
-            for (_, place) in removals.iter().filter(|(after, _)| *after == page) {
-                if *place < list.rows.len() {
-                    removed.push(list.rows.remove(*place));
-                }
-            }
-            now += if pauses.get(page).copied().unwrap_or(false) { 1000 } else { 1 };
-            match place.after(&meta, rows.len() as u64, per_page, now - 1).unwrap() {
-                Some(next) => place = next,
-                None => break,
-            }
+#[test]
+fn a_weak_server_is_asked_for_small_pages_and_rarely_for_a_full_one() {
+    let mut place = Place::default();
+    let (mut asked, mut tries) = (Vec::new(), 0);
+    for _ in 0..200 {
+        let size = place.size(100);
+        asked.push(size);
+        if size == 100 {
+            tries += place.tries();
         }
-        // Rows that leave after the last page was counted are nobody's loss.
-        for row in &list.rows {
-            prop_assert!(seen.contains(row), "{row} of {:?}, removed {removed:?}, seen {seen:?}", list.rows);
-        }
+        // Full pages fail always.
+        place = place.after(SMALL_PAGE, 100);
     }
-
-    #[test]
-    fn a_walk_without_headers_ends_and_sees_all(size in 0u64..60, per_page in 1u64..9) {
-        let list = List { rows: (0..size).collect(), headers: false, true_total_when_empty: false };
-        let (mut place, mut seen) = (Place::default(), Vec::new());
-        loop {
-            let (rows, meta) = list.page(place.offset, per_page, false);
-            seen.extend(rows.iter().copied());
-            match place.after(&meta, rows.len() as u64, per_page, 0).unwrap() {
-                Some(next) => place = next,
-                None => break,
-            }
-        }
-        prop_assert_eq!(seen, list.rows);
-    }
-}
-
-#[test]
-fn small_pages_go_on_to_the_border_of_a_full_one() {
-    let mut place = Place { offset: 100, total: Some(400), ..Place::default() };
-    let mut sizes = Vec::new();
-    for per_page in [25, 25, 25, 25, 100, 100] {
-        let meta = Meta { start: place.offset, per_page, total: Some(400), ..Meta::default() };
-        sizes.push(place.per_page.unwrap_or(100));
-        match place.after(&meta, per_page, 100, 0).unwrap() {
-            Some(next) => place = next,
-            None => break,
-        }
-    }
-    assert_eq!(sizes, [100, 25, 25, 25, 100, 100]);
-}
-
-#[test]
-fn an_empty_page_where_rows_were_promised_is_doubted_once() {
-    let place = Place { offset: 200, total: Some(250), ..Place::default() };
-    let empty = Meta { start: 200, per_page: 100, ..Meta::default() };
-    let back = place.after(&empty, 0, 100, 0).unwrap().unwrap();
-    assert_eq!((back.offset, back.empty_at), (100, Some(200)));
-    let full = Meta { start: 100, per_page: 100, total: Some(250), ..Meta::default() };
-    let again = back.after(&full, 100, 100, 0).unwrap().unwrap();
-    assert_eq!(again.offset, 200);
-    let error = again.after(&empty, 0, 100, 0).unwrap_err();
-    assert_eq!(error.kind(), Kind::Truncated, "a shop that promises rows again and gives none is half read");
-    assert!(error.detail().contains("gives 200 rows") && error.detail().contains("has 250"), "{error}");
-    // Rows that left meanwhile were nobody's promise, but those behind them moved to pages that were read already.
-    let fewer = Meta { total: Some(200), ..full };
-    let further_back = back.after(&fewer, 100, 100, 0).unwrap().unwrap();
-    assert_eq!(further_back.offset, 0);
-    let first = further_back.after(&Meta { start: 0, ..fewer.clone() }, 100, 100, 0).unwrap().unwrap();
-    assert_eq!((first.offset, first.after(&fewer, 100, 100, 0).unwrap()), (100, None));
-}
-
-/// A case that the property found: the pages beyond the end say no total, and three rows had left before the place.
-#[test]
-fn rows_that_left_show_after_an_empty_page_too() {
-    let place = Place { offset: 38, total: Some(40), ..Place::default() };
-    let back = place.after(&Meta { start: 38, per_page: 2, ..Meta::default() }, 0, 2, 0).unwrap().unwrap();
-    assert_eq!((back.offset, back.total), (36, Some(40)));
-    let last = Meta { start: 36, per_page: 2, total: Some(37), ..Meta::default() };
-    let further_back = back.after(&last, 1, 2, 0).unwrap().unwrap();
-    assert_eq!(further_back.offset, 33, "three rows left: the three before the page moved to pages that were read");
-}
-
-#[test]
-fn where_pages_before_an_empty_one_are_empty_too_the_walk_goes_further_back_each_time() {
-    let empty = |start| Meta { start, per_page: 100, ..Meta::default() };
-    let mut place = Place { offset: 1000, total: Some(1100), ..Place::default() };
-    let mut offsets = Vec::new();
-    while place.offset > 0 {
-        place = place.after(&empty(place.offset), 0, 100, 0).unwrap().unwrap();
-        offsets.push(place.offset);
-    }
-    assert_eq!(offsets, [900, 700, 300, 0]);
-    assert_eq!(place.after(&empty(0), 0, 100, 0).unwrap(), None, "the list is empty now");
-    // The same page promised and empty again is no list that shrinks.
-    let full = Meta { start: 300, per_page: 100, total: Some(1100), ..Meta::default() };
-    let place = Place { offset: 300, empty_at: Some(400), total: Some(1100), ..Place::default() };
-    let again = place.after(&full, 100, 100, 0).unwrap().unwrap();
-    assert_eq!(again.after(&empty(400), 0, 100, 0).unwrap_err().kind(), Kind::Truncated);
-}
-
-#[test]
-fn an_empty_page_that_says_itself_that_it_should_be_full_is_no_end() {
-    let place = Place { offset: 100, total: Some(500), ..Place::default() };
-    let empty = Meta { start: 100, per_page: 100, total: Some(500), ..Meta::default() };
-    let back = place.after(&empty, 0, 100, 0).unwrap().unwrap();
-    assert_eq!((back.offset, back.empty_at), (0, Some(100)));
-    let doubted = Place { empty_at: Some(100), ..place };
-    assert_eq!(doubted.after(&empty, 0, 100, 0).unwrap_err().kind(), Kind::Truncated);
-    // A few rows that a plug-in hides do not stop a shop from being read.
-    let few = Meta { start: 400, total: Some(430), ..empty };
-    assert_eq!(Place { offset: 400, total: Some(430), ..Place::default() }.after(&few, 0, 100, 0).unwrap(), None);
-}
-
-#[test]
-fn a_walk_that_stood_still_reads_the_page_before_again_and_goes_on() {
-    let place = Place { offset: 300, at: 1000, ..Place::default() };
-    assert_eq!(place.start(100, 1060), (300, false));
-    assert_eq!(place.start(100, 9000), (200, true));
-    let meta = Meta { start: 200, per_page: 100, total: Some(900), catches_up: true, ..Meta::default() };
-    let next = place.after(&meta, 100, 100, 9001).unwrap().unwrap();
-    assert_eq!(next.start(100, 99_999), (300, false), "or a slow walk would never end");
+    let full = asked.iter().filter(|size| **size == 100).count();
+    assert_eq!((full, tries), (3, 4), "at the beginning twice, after 40 and after 120 small pages once");
+    assert_eq!(place.after(100, 100).size(25), 25);
 }
 
 #[test]
 fn the_keys_of_orders_end_with_the_trash() {
     let shop = shop("http://127.0.0.1:1", json!({}));
     let (orders, products) = (stream(&shop, "orders"), stream(&shop, "products"));
-    let end = stored(&Meta { start: 0, per_page: 100, total: Some(1), ..Meta::default() }).unwrap();
+    let (end, seen) = page_of(0, 100, 1);
     let next = |stream, walk, position: &Value| {
-        shop.next(&PageRequest { stream, walk, parent: None, position, bookmark: &Value::Null }, &end, 1).unwrap()
+        shop.next(&PageRequest { stream, walk, parent: None, position, bookmark: &Value::Null }, &end, &seen).unwrap()
     };
     let Next::Page(trash) = next(&orders, &Walk::Keys, &Value::Null) else { panic!("the trash is left out") };
     assert_eq!(next(&orders, &Walk::Keys, &trash), Next::End);
@@ -281,7 +177,7 @@ fn a_position_of_somebody_else_is_an_error() {
     let (stream, walk, position) = (stream(&shop, "orders"), Walk::Everything, json!("cursor"));
     let request =
         PageRequest { stream: &stream, walk: &walk, parent: None, position: &position, bookmark: &Value::Null };
-    assert_eq!(shop.next(&request, &Value::Null, 0).unwrap_err().kind(), Kind::Internal);
+    assert_eq!(shop.next(&request, &Value::Null, &Seen::default()).unwrap_err().kind(), Kind::Internal);
 }
 
 // Settings
@@ -371,7 +267,7 @@ async fn requests_are_the_sheets() {
     let shop = shop(&address, json!({"auth": "query", "wp_user": "u", "wp_app_password": "p w"}));
     let moment: Timestamp = "2026-10-01T00:00:01Z".parse().unwrap();
     let credentials = format!("consumer_key={KEY}&consumer_secret={SECRET}");
-    let paging = "orderby=id&order=asc&per_page=100&page=1";
+    let paging = "orderby=id&order=asc&per_page=100";
     for (name, walk, parent, expected) in [
         ("customers", Walk::Everything, None, format!("/shop/wp-json/wc/v3/customers?role=all&{paging}")),
         ("orders", Walk::Everything, None, format!("/shop/wp-json/wc/v3/orders?status=any&{paging}")),

@@ -61,3 +61,4 @@ mod tls;
 mod transform;
 mod transform_idosell;
 mod verify;
+mod walks;

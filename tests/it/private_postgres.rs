@@ -259,7 +259,7 @@ async fn wharfs_own_role_is_no_superuser_and_the_readers_reads_every_table_and_w
                   pg_has_role('pg_read_server_files', 'member'), pg_has_role('pg_execute_server_program', 'member')
                   from pg_roles where rolname = current_user";
     assert_eq!(home.sql(rights).await, "wharf|f|f|f|f|f|f|f");
-    let reader = |statement: &'static str| home.output(&["db", "psql", "--read-only", "--", "-XAtc", statement]);
+    let reader = async |statement: &str| home.output(&["db", "psql", "--read-only", "--", "-XAtc", statement]).await;
     assert_eq!(String::from_utf8(reader(rights).await.stdout).unwrap().trim(), "wharf_reader|f|f|f|f|f|f|f");
     for readable in ["staging.orders", "canonical.contacts", "marts.rfm", "delivery.ledger", "ops.rejects"] {
         let output = home.output(&["db", "psql", "--read-only", "--", "-XAtc", &format!("table {readable}")]).await;

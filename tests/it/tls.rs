@@ -27,7 +27,7 @@ impl Server {
         }
         home.set("ssl = on");
         home.run(&["db", "start", "--listen", &address]).await;
-        let password = private::password(home.path()).unwrap().unwrap();
+        let password = private::password(home.path(), private::ROLE).unwrap().unwrap();
         Self { home, port, password }
     }
 

@@ -2,7 +2,6 @@
 //! platform's own words.
 
 use super::passes::{Ask, Pass};
-use super::place::Place;
 use super::{IdoSell, Shop};
 use crate::source::Finding;
 use crate::{Error, Kind, Result, clock};
@@ -67,8 +66,7 @@ pub async fn findings(shop: &IdoSell) -> Vec<Finding> {
     ] {
         let until = shop.until();
         let from = windowed.then(|| until.checked_sub(30.days()).unwrap_or(until));
-        let pass = Pass { ask, from };
-        findings.push(match shop.ask(&pass, &Place::begin(0, from, until, 0), 1).await {
+        findings.push(match shop.ask_first(&Pass { ask, from }).await {
             Ok(envelope) => {
                 let total = envelope.total.unwrap_or(envelope.records.len() as u64);
                 let span = if windowed { " in the last 30 days" } else { "" };

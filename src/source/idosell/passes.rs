@@ -5,8 +5,9 @@
 
 use super::faults::Gate;
 use super::local_time;
-use super::place::{Place, Window};
+use super::place::Window;
 use super::settings::OrderType;
+use crate::http::overlap::Slice;
 use crate::http::{Call, Client, Idempotency};
 use crate::source::Walk;
 use crate::{Error, Kind, Result};
@@ -169,10 +170,14 @@ impl Ask {
         matches!(self, Ask::Menu { .. })
     }
 
-    /// The call for the page at `place`.
-    pub fn call(&self, asking: &Asking<'_>, place: &Place, per_page: u64) -> Call {
-        let window = place.window;
-        let (page, limit) = (place.page, per_page);
+    /// Whether its windows are exact to the second. Products are asked for by the day.
+    pub fn is_by_second(&self) -> bool {
+        !matches!(self, Ask::Products { .. })
+    }
+
+    /// The call for a page.
+    pub fn call(&self, asking: &Asking<'_>, window: Option<Window>, slice: Slice) -> Call {
+        let (page, limit) = (slice.page(), slice.size);
         let get = |path: &str| asking.client.get(&format!("{}/{path}", asking.api));
         match self {
             Ask::Clients { keys } => {

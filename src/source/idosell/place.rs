@@ -1,16 +1,19 @@
-//! Where a walk stands: which pass, which window of time, which page. Pure: answers and times in, the next place out.
+//! Where a walk stands: which pass, which window of time, which page. Pure: answers in, the next place out.
 //!
-//! The problem: lists are cut into pages by offset, mostly unsorted, while rows come and go. The way out has three parts:
+//! The problem: lists are cut into numbered pages, mostly unsorted, while rows come and go. The way out has three parts:
 //! - a list that can be filtered by time is asked for in a **closed window**: nothing can enter it any more, rows can only
-//!   leave it (because they are changed again, and are then found in a later walk);
-//! - a row that leaves moves all behind it towards the front. The total tells; then the walk goes back by as many rows;
+//!   leave it (because they are changed again, and are then found in a later walk). The total tells, and the walk goes back
+//!   by as many rows;
+//! - pages of any other list **overlap** ([`overlap`]). Nobody says by what such a list is sorted, and the rule needs no more
+//!   than that the order stays; where it does not, the walk says so and proves nothing;
 //! - deep paging is slow and loses most: a window with more than a page is halved until it is no longer than a year, and
 //!   then cut into months. An empty half costs one call, however long it is.
 //!
 //! Windows overlap by a second, because nobody says whether their ends belong to them.
 
 use super::local_time;
-use crate::{Error, Kind, Result};
+use crate::Result;
+use crate::http::overlap::{self, Answered, Slice, Step, Walked};
 use jiff::ToSpan;
 use jiff::civil::DateTime;
 use serde::{Deserialize, Serialize};
@@ -19,8 +22,6 @@ use serde::{Deserialize, Serialize};
 const LONG: i64 = 366 * 24 * 60 * 60;
 /// One that is longer than this is cut into months.
 const MONTH: i64 = 32 * 24 * 60 * 60;
-/// A walk through a list that is no closed window, and stood still for longer, may have lost rows without the total telling.
-const STOOD_STILL: i64 = 120;
 
 /// A span of local time.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -44,30 +45,40 @@ struct Cut {
 pub struct Place {
     /// The pass.
     pub pass: usize,
-    /// The page, counted from 0.
-    pub page: u64,
+    /// How far the list of the window has been walked.
+    list: Walked,
     /// The window, where the pass asks for one.
     pub window: Option<Window>,
     /// The windows that this one was cut out of, outermost first.
     cuts: Vec<Cut>,
     /// The end of all windows: fixed when the walk begins.
     pub until: Option<DateTime>,
-    /// How many rows the page before spoke of.
-    total: Option<u64>,
     /// Rows of what was read to its end before this window.
     before: u64,
     /// Of those: rows of earlier passes.
     earlier: u64,
     /// Rows of the pass as its first page spoke of them.
     overall: Option<u64>,
-    /// When the page before was read (Unix seconds).
-    at: i64,
-    /// The page before was itself read because the walk had stood still.
-    caught_up: bool,
-    /// The page that came empty although the one before promised rows on it.
-    empty_at: Option<u64>,
-    /// The walk has gone back to it.
-    back: bool,
+    /// A list before this one changed too fast to be read whole.
+    torn: bool,
+}
+
+/// A list as it is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    /// Its windows are exact to the second, so that nothing can enter one that ends in the past.
+    pub by_second: bool,
+    /// Rows per page.
+    pub per_page: u64,
+}
+
+/// The end of a pass.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// Rows read so far.
+    pub read: u64,
+    /// A list changed too fast to be read whole.
+    pub torn: bool,
 }
 
 /// What a page said.
@@ -84,15 +95,31 @@ pub struct Said {
 }
 
 impl Place {
-    /// The beginning of a pass. `from`: where its window begins; none if it asks for no window.
-    pub fn begin(pass: usize, from: Option<DateTime>, until: DateTime, before: u64) -> Self {
+    /// The beginning of a pass. `from`: where its window begins; none if it asks for no window. `before`: how the pass before
+    /// has ended.
+    pub fn begin(pass: usize, from: Option<DateTime>, until: DateTime, before: Ended) -> Self {
         let window = from.map(|from| Window { from, to: until });
-        Self { pass, window, until: Some(until), before, earlier: before, ..Self::default() }
+        let Ended { read, torn } = before;
+        Self { pass, window, until: Some(until), before: read, earlier: read, torn, ..Self::default() }
     }
 
     /// Whether the page must hold other rows than the one before.
     pub fn follows(&self) -> bool {
-        self.page > 0 && !self.back
+        self.list.follows()
+    }
+
+    /// The rows to ask for.
+    pub fn slice(&self, asked: Asked) -> Slice {
+        self.list.slice(&self.list_of(asked))
+    }
+
+    fn list_of(&self, asked: Asked) -> overlap::List {
+        overlap::List {
+            cut: overlap::Cut::Numbered,
+            sorted: overlap::Sorted::Otherwise,
+            closed: self.window.is_some() && asked.by_second,
+            size: asked.per_page,
+        }
     }
 
     /// Whether nothing can be in the window.
@@ -100,21 +127,9 @@ impl Place {
         self.window.is_some_and(|window| window.from > window.to)
     }
 
-    /// As it is to be read now: a page earlier where the walk stood still and the list may have moved without telling.
-    pub fn now(mut self, now: i64) -> Self {
-        // A clock that was set back does not tell how long it was.
-        let stood_still = !(0..=STOOD_STILL).contains(&(now - self.at));
-        let again = self.window.is_none() && self.page > 0 && stood_still && !self.caught_up;
-        if again {
-            self.page -= 1;
-        }
-        self.caught_up = again;
-        self
-    }
-
-    /// How many rows of the walk stand before this page. A window that was halved is read again from its beginning.
-    pub fn stands_behind(&self, per_page: u64) -> u64 {
-        self.before.saturating_add(self.page.saturating_mul(per_page))
+    /// How many rows of the walk stand before a slice. A window that was halved is read again from its beginning.
+    pub fn stands_behind(&self, slice: Slice) -> u64 {
+        self.before.saturating_add(slice.start)
     }
 
     /// How many rows the walk has in all, as far as is known.
@@ -124,66 +139,35 @@ impl Place {
         if self.cuts.is_empty() { so_far } else { so_far.max(self.overall.unwrap_or(0)) }
     }
 
-    /// The place after a page; none at the end of the pass, with the rows read so far.
+    /// The place after a page that was read at `now` (Unix seconds), or how the pass has ended. `keys`: the marks of its keys.
     ///
     /// # Errors
-    /// [`Kind::Truncated`] where the list ends before the shop says that it does.
-    pub fn after(&self, said: &Said, per_page: u64, now: i64) -> Result<std::result::Result<Place, u64>> {
-        let mut next = Self { total: said.total.or(self.total), at: now, back: false, ..self.clone() };
-        let start = self.page.saturating_mul(per_page);
+    /// [`Kind::Truncated`](crate::Kind::Truncated) where the list ends before the shop says that it does.
+    pub fn after(
+        &self,
+        asked: Asked,
+        slice: Slice,
+        said: &Said,
+        keys: &[u64],
+        now: i64,
+    ) -> Result<std::result::Result<Place, Ended>> {
+        let ended = |read| Ended { read, torn: self.torn };
         if said.single {
-            return Ok(Err(self.before.saturating_add(said.rows)));
+            return Ok(Err(ended(self.before.saturating_add(said.rows))));
         }
-        if let (Some(before), Some(left)) = (self.total, said.total)
-            && left < before
-            && self.page > 0
-        {
-            // Rows left the list; those behind them stand on pages that were read already.
-            next.page = start.saturating_sub(before - left) / per_page;
-            next.back = true;
-            return Ok(Ok(next));
+        if slice.start == 0 && self.is_unfiltered(said) {
+            return Ok(Err(ended(self.before)));
         }
-        if self.page == 0 && self.is_unfiltered(said) {
-            return Ok(Err(self.before));
+        // Some answers leave one of the two figures.
+        let total = said.total.or_else(|| said.pages.map(|pages| pages.saturating_mul(slice.size)));
+        let page = Answered { slice, records: said.rows, keys, total };
+        match self.list.after(&self.list_of(asked), &page, now)? {
+            Step::Next(list) => match self.cut(said).filter(|_| slice.start == 0 && said.rows > 0) {
+                Some(cut) => Ok(Ok(cut)),
+                None => Ok(Ok(Self { list, ..self.clone() })),
+            },
+            Step::End { torn } => Ok(Self { torn: self.torn || torn, ..self.clone() }.next_window(said)),
         }
-        if said.rows == 0 {
-            let promised = match said.total {
-                // A shop may hide rows after it counted them, but hardly a page of them.
-                Some(total) => total >= start.saturating_add(per_page),
-                None => self.page > 0 && self.total.is_some_and(|total| total > start),
-            };
-            if promised {
-                if self.empty_at.is_some() {
-                    let total = said.total.or(self.total).unwrap_or(0);
-                    return Err(Error::new(
-                        Kind::Truncated,
-                        format!(
-                            "the shop gives no rows from {start} on of a list of which it says that it has {total}"
-                        ),
-                    )
-                    .hint("nothing is marked as deleted; the next run goes on here"));
-                }
-                next.page = self.page.saturating_sub(1);
-                next.empty_at = Some(self.page);
-                next.back = true;
-                return Ok(Ok(next));
-            }
-            return Ok(self.next_window(said));
-        }
-        let pages = said.pages.or_else(|| said.total.map(|total| total.div_ceil(per_page)));
-        let more = pages.map_or(said.rows >= per_page, |pages| self.page + 1 < pages);
-        if !more {
-            return Ok(self.next_window(said));
-        }
-        if self.page == 0
-            && let Some(cut) = self.cut(said)
-        {
-            return Ok(Ok(cut));
-        }
-        next.page = self.page + 1;
-        // What has been passed with rows is doubted no more.
-        next.empty_at = self.empty_at.filter(|at| *at > self.page);
-        Ok(Ok(next))
     }
 
     /// Whether the window holds as many rows as all windows together, after as many were read: whoever answers does not look
@@ -209,10 +193,11 @@ impl Place {
         Some(Self { cuts, overall, window, ..self.begun_behind(self.before) })
     }
 
-    /// The window behind this one; the rows read so far if it was the last.
-    fn next_window(&self, said: &Said) -> std::result::Result<Place, u64> {
-        let before = self.before.saturating_add(said.total.or(self.total).unwrap_or(0));
-        let Some(window) = self.window else { return Err(before) };
+    /// The window behind this one; the end of the pass if it was the last.
+    fn next_window(&self, said: &Said) -> std::result::Result<Place, Ended> {
+        let before = self.before.saturating_add(said.total.or(self.list.total()).unwrap_or(0));
+        let ended = Ended { read: before, torn: self.torn };
+        let Some(window) = self.window else { return Err(ended) };
         let mut cuts = self.cuts.clone();
         while let Some(cut) = cuts.last().copied() {
             if window.to >= cut.end {
@@ -227,12 +212,12 @@ impl Place {
             let from = window.to.checked_sub(1.second()).unwrap_or(window.to);
             return Ok(Self { cuts, window: Some(Window { from, to }), ..self.begun_behind(before) });
         }
-        Err(before)
+        Err(ended)
     }
 
     fn begun_behind(&self, before: u64) -> Self {
-        let Self { pass, until, overall, earlier, .. } = *self;
-        Self { pass, until, overall, before, earlier, ..Self::default() }
+        let Self { pass, until, overall, earlier, torn, .. } = *self;
+        Self { pass, until, overall, before, earlier, torn, ..Self::default() }
     }
 }
 
@@ -271,26 +256,28 @@ mod tests {
 
     const PER_PAGE: u64 = 10;
 
+    const ASKED: Asked = Asked { by_second: true, per_page: PER_PAGE };
+
     /// A list of rows by time of change, cut into pages as the shop does.
     struct List {
         rows: Vec<(DateTime, u32)>,
     }
 
     impl List {
-        fn page(&self, place: &Place) -> (Said, Vec<u32>) {
-            let inside: Vec<u32> = self
+        fn page(&self, place: &Place) -> (Slice, Said, Vec<u64>) {
+            let slice = place.slice(ASKED);
+            let inside: Vec<u64> = self
                 .rows
                 .iter()
                 .filter(|(at, _)| place.window.is_none_or(|window| (window.from..=window.to).contains(at)))
-                .map(|(_, id)| *id)
+                .map(|(_, id)| u64::from(*id))
                 .collect();
             let total = inside.len() as u64;
-            let rows: Vec<u32> =
-                inside.into_iter().skip((place.page * PER_PAGE) as usize).take(PER_PAGE as usize).collect();
+            let rows: Vec<u64> = inside.into_iter().skip(slice.start as usize).take(slice.size as usize).collect();
             // Nothing found comes as a fault, without numbers.
             let counts = (!rows.is_empty()).then_some(total);
-            let pages = counts.map(|total| total.div_ceil(PER_PAGE));
-            (Said { total: counts, pages, rows: rows.len() as u64, single: false }, rows)
+            let pages = counts.map(|total| total.div_ceil(slice.size));
+            (slice, Said { total: counts, pages, rows: rows.len() as u64, single: false }, rows)
         }
 
         /// Walks; `change` happens before each call.
@@ -299,15 +286,15 @@ mod tests {
             from: Option<DateTime>,
             mut change: impl FnMut(usize, &mut Vec<(DateTime, u32)>),
         ) -> (BTreeSet<u32>, usize) {
-            let mut place = Place::begin(0, from, date(2026, 3, 1).at(12, 0, 0, 0), 0);
+            let mut place = Place::begin(0, from, date(2026, 3, 1).at(12, 0, 0, 0), Ended::default());
             let (mut seen, mut calls) = (BTreeSet::new(), 0);
             loop {
                 change(calls, &mut self.rows);
-                let (said, rows) = self.page(&place);
-                seen.extend(rows);
+                let (slice, said, rows) = self.page(&place);
+                seen.extend(rows.iter().map(|id| *id as u32));
                 calls += 1;
                 assert!(calls < 5_000, "it never ends");
-                match place.after(&said, PER_PAGE, calls as i64).unwrap() {
+                match place.after(ASKED, slice, &said, &rows, calls as i64).unwrap() {
                     Ok(next) => place = next,
                     Err(_) => return (seen, calls),
                 }
@@ -348,17 +335,18 @@ mod tests {
             .map(|id| (date(2025, 1, 1).at(0, 0, 0, 0).checked_add(i64::from(id).days()).unwrap(), id))
             .collect();
         let list = List { rows };
-        let mut place = Place::begin(0, Some(start()), date(2026, 3, 1).at(12, 0, 0, 0), 40);
+        let forty = Ended { read: 40, torn: false };
+        let mut place = Place::begin(0, Some(start()), date(2026, 3, 1).at(12, 0, 0, 0), forty);
         let (mut received, mut most) = (0, 0);
         loop {
-            let (said, rows) = list.page(&place);
+            let (slice, said, rows) = list.page(&place);
             received += rows.len() as u64;
-            let read = place.stands_behind(PER_PAGE) + rows.len() as u64;
+            let read = place.stands_behind(slice) + rows.len() as u64;
             assert!(read <= place.size(&said), "{read} of {} at {place:?}", place.size(&said));
             most = read.max(most);
-            match place.after(&said, PER_PAGE, 0).unwrap() {
+            match place.after(ASKED, slice, &said, &rows, 0).unwrap() {
                 Ok(next) => place = next,
-                Err(all) => break assert_eq!(most, all),
+                Err(ended) => break assert_eq!(most, ended.read),
             }
         }
         assert!(received > most - 40, "a window that is halved is read again");
@@ -366,55 +354,41 @@ mod tests {
 
     #[test]
     fn a_shop_that_does_not_look_at_windows_is_read_once() {
-        let mut place = Place::begin(0, Some(start()), date(2026, 3, 1).at(12, 0, 0, 0), 7);
+        let seven = Ended { read: 7, torn: false };
+        let mut place = Place::begin(0, Some(start()), date(2026, 3, 1).at(12, 0, 0, 0), seven);
         let mut calls = 0;
         loop {
             calls += 1;
-            let said = Said {
-                total: Some(95),
-                pages: Some(10),
-                rows: PER_PAGE.min(95 - place.page * PER_PAGE),
-                single: false,
-            };
-            match place.after(&said, PER_PAGE, 0).unwrap() {
+            let slice = place.slice(ASKED);
+            let said = Said { total: Some(95), pages: Some(10), rows: PER_PAGE.min(95 - slice.start), single: false };
+            match place.after(ASKED, slice, &said, &[], 0).unwrap() {
                 Ok(next) => place = next,
-                Err(read) => break assert_eq!(read, 102),
+                Err(ended) => break assert_eq!(ended.read, 102),
             }
         }
         assert!(calls < 30, "{calls}");
     }
 
     #[test]
-    fn a_page_that_was_promised_and_is_empty_is_doubted_once() {
-        let place = Place { page: 2, total: Some(35), ..Place::begin(0, None, start(), 0) };
-        let empty = Said::default();
-        let again = place.after(&empty, PER_PAGE, 0).unwrap().unwrap();
-        assert_eq!((again.page, again.empty_at), (1, Some(2)));
-        let full = Said { total: Some(35), pages: Some(4), rows: 10, single: false };
-        let there = again.after(&full, PER_PAGE, 0).unwrap().unwrap();
-        assert_eq!((there.page, there.empty_at), (2, Some(2)));
-        assert_eq!(there.after(&empty, PER_PAGE, 0).unwrap_err().kind(), Kind::Truncated);
-        // The page before speaks of fewer rows: they went meanwhile.
-        let fewer = Said { total: Some(20), pages: Some(2), rows: 10, single: false };
-        assert!(again.after(&fewer, PER_PAGE, 0).unwrap().is_ok_and(|back| back.page == 0));
-    }
-
-    #[test]
-    fn a_list_without_window_that_stood_still_goes_on_a_page_earlier_and_only_once() {
-        let place = Place { page: 3, at: 1_000, ..Place::begin(0, None, start(), 0) };
-        let later = place.clone().now(2_000);
-        assert_eq!((later.page, later.caught_up), (2, true));
-        assert_eq!(later.now(5_000).page, 2);
-        assert_eq!(place.clone().now(1_060).page, 3);
-        let closed = Place { page: 3, at: 1_000, ..Place::begin(0, Some(start()), date(2001, 1, 1).at(0, 0, 0, 0), 0) };
-        assert_eq!(closed.now(9_000).page, 3);
+    fn windows_by_the_day_overlap_because_rows_may_still_enter_the_last_one() {
+        let place = Place::begin(0, Some(start()), date(2026, 3, 1).at(12, 0, 0, 0), Ended::default());
+        let by_day = Asked { by_second: false, ..ASKED };
+        let first = place.slice(by_day);
+        let rows: Vec<u64> = (1..=10).collect();
+        // A window of a day is cut no further.
+        let place = Place { window: Some(Window { from: start(), to: start() }), ..place };
+        let said = Said { total: Some(15), pages: Some(2), rows: 10, single: false };
+        let next = place.after(by_day, first, &said, &rows, 0).unwrap().unwrap();
+        assert_eq!(next.slice(by_day), Slice { start: 9, size: 9 });
+        assert_eq!(place.after(ASKED, first, &said, &rows, 0).unwrap().unwrap().slice(ASKED).start, 10);
     }
 
     #[test]
     fn a_place_survives_being_stored() {
-        let place = Place::begin(1, Some(start()), date(2026, 3, 1).at(12, 0, 0, 0), 7);
-        let said = Said { total: Some(500), pages: Some(5), rows: 100, single: false };
-        let cut = place.after(&said, 100, 3).unwrap().unwrap();
+        let before = Ended { read: 7, torn: true };
+        let place = Place::begin(1, Some(start()), date(2026, 3, 1).at(12, 0, 0, 0), before);
+        let said = Said { total: Some(500), pages: Some(5), rows: 10, single: false };
+        let cut = place.after(ASKED, place.slice(ASKED), &said, &[], 3).unwrap().unwrap();
         assert_eq!(serde_json::from_value::<Place>(serde_json::to_value(&cut).unwrap()).unwrap(), cut);
     }
 

@@ -141,6 +141,9 @@ pub struct WalkState {
     pub pages: u64,
     /// Records received.
     pub read: u64,
+    /// Of those: how many were given again, because pages overlap.
+    #[serde(default)]
+    pub repeated: u64,
     /// What its last page left behind for the next walk.
     #[serde(default)]
     pub bookmark: Option<serde_json::Value>,
@@ -169,6 +172,7 @@ impl WalkState {
             deleted: 0,
             pages: 0,
             read: 0,
+            repeated: 0,
             bookmark: None,
         }
     }
@@ -203,12 +207,12 @@ impl WalkState {
         matches!(self.walk, Walk::ModifiedSince(_) | Walk::CreatedSince(_))
     }
 
-    /// How many records fewer were given than the platform said that there are. Records that it gave twice hide others.
+    /// How many records fewer were given than the platform said that there are. Records that it gave twice count once.
     pub fn not_given(&self) -> u64 {
         match self.walk {
             // It ends where it will.
             Walk::NewestUntilKnown => 0,
-            _ => self.total.unwrap_or(0).saturating_sub(self.read),
+            _ => self.total.unwrap_or(0).saturating_sub(self.read.saturating_sub(self.repeated)),
         }
     }
 

@@ -6,7 +6,7 @@
 
 use crate::error::Kind;
 use crate::failpoint::{self, Point};
-use crate::source::{Next, PageRequest, Position, Source, StreamSpec, Walk};
+use crate::source::{Next, PageRequest, Position, Seen, Source, StreamSpec, Walk};
 use crate::stage::extract::fingerprint;
 use crate::stage::extract::pace::Pace;
 use crate::stage::extract::parents::Parents;
@@ -23,7 +23,6 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
-use xxhash_rust::xxh3::xxh3_64;
 
 /// What the channel holds: small pages, or lots of large ones.
 const AHEAD: usize = 12;
@@ -38,6 +37,9 @@ pub(super) const TRIES: u32 = 4;
 pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// No platform makes us wait longer than this within a walk; it is continued later instead.
 const LONGEST_PAUSE: Duration = Duration::from_secs(120);
+/// Of so many records the keys are remembered, to count those that are given again. Pages overlap, and a walk goes back
+/// where a list has changed.
+const REMEMBERED: usize = 1_000;
 /// How often a page that holds nothing but the records of the page before it is asked for again. A cache may have given
 /// the wrong page; or the list is short of one, and the source went back on purpose.
 const REPEATED_TRIES: u32 = 2;
@@ -88,6 +90,10 @@ pub enum Arrival {
     PageEnd {
         /// The parent whose list ended with this page.
         list_ended: Option<Arc<str>>,
+        /// How many of its records pages before it held.
+        repeated: u64,
+        /// The next page does not follow this one: the list begins anew, or the source goes back in it.
+        turns_back: bool,
         /// What comes next.
         next: Standing,
         /// What the walk that ends here leaves behind.
@@ -201,7 +207,9 @@ pub fn start(source: Arc<dyn Source>, order: Order, standing: Standing, parents:
         room: Arc::new(Semaphore::new(AHEAD_BYTES as usize)),
         permits: permits.clone(),
         refused: 0,
-        page_before: HashSet::new(),
+        pages_before: VecDeque::new(),
+        reached: 0,
+        repeated: 0,
         records: 0,
     };
     let mut task = JoinSet::new();
@@ -221,8 +229,13 @@ struct Fetch {
     room: Arc<Semaphore>,
     permits: Option<Arc<Semaphore>>,
     refused: u32,
-    /// Hashes of the keys of the page before, in this list.
-    page_before: HashSet<u64>,
+    /// The marks of the keys of the pages before in this list, the latest first: of that one all, of others as many as
+    /// are remembered.
+    pages_before: VecDeque<HashSet<u64>>,
+    /// How far those reached in the list, where pages say where they stand.
+    reached: u64,
+    /// How many records of the last page the pages before held.
+    repeated: u64,
     /// How many records the last page held.
     records: u64,
 }
@@ -230,8 +243,10 @@ struct Fetch {
 /// A page that was read to its end.
 struct Read {
     next: Next,
-    /// Hashes of its keys.
+    /// The marks of its keys.
     keys: HashSet<u64>,
+    /// How many records of the walk stand before it, where it says so.
+    before: Option<u64>,
 }
 
 /// Why a page did not come to its end.
@@ -260,15 +275,17 @@ impl Fetch {
             standing.parent = first;
             if standing.parent.is_none() {
                 let next = Standing { parent: None, position: Position::Null, complete: true };
-                return self.send(Arrival::PageEnd { list_ended: None, next, ending: None }).await;
+                let end = Arrival::PageEnd { list_ended: None, repeated: 0, turns_back: false, next, ending: None };
+                return self.send(end).await;
             }
         }
         while !standing.complete {
             let asked = Instant::now();
             let arrival = match self.page_with_tries(&standing).await {
                 Ok(Next::Page(position)) => {
+                    let turns_back = !self.source.follows(&position);
                     let next = Standing { position, ..standing.clone() };
-                    Arrival::PageEnd { list_ended: None, next, ending: None }
+                    Arrival::PageEnd { list_ended: None, repeated: self.repeated, turns_back, next, ending: None }
                 }
                 Ok(ended) => {
                     self.refused = 0;
@@ -276,7 +293,13 @@ impl Fetch {
                         Next::EndAt { bookmark, whole } => Some(Ending { bookmark, whole }),
                         Next::End | Next::Page(_) => None,
                     };
-                    Arrival::PageEnd { list_ended: standing.parent.clone(), next: self.after_list().await?, ending }
+                    Arrival::PageEnd {
+                        list_ended: standing.parent.clone(),
+                        repeated: self.repeated,
+                        turns_back: false,
+                        next: self.after_list().await?,
+                        ending,
+                    }
                 }
                 Err(Broken::Failed(error)) if self.may_skip(&error) => {
                     Arrival::ListRefused { error, next: self.after_list().await? }
@@ -308,7 +331,8 @@ impl Fetch {
 
     /// Where to go after the end of a list.
     async fn after_list(&mut self) -> Result<Standing, Broken> {
-        self.page_before.clear();
+        self.pages_before.clear();
+        self.reached = 0;
         let parent = match &mut self.parents {
             Some(parents) => parents.next().await.map_err(Broken::Failed)?,
             None => None,
@@ -327,7 +351,7 @@ impl Fetch {
                     Error::new(Kind::Protocol, "the page holds the records of the page before it")
                 }
                 Ok(read) => {
-                    self.page_before = read.keys;
+                    self.remember(read.keys, read.before);
                     return Ok(read.next);
                 }
                 Err(Broken::InBody(error)) if tries < TRIES && error.kind().is_retryable() => {
@@ -346,8 +370,22 @@ impl Fetch {
         }
     }
 
+    /// One record alone may be the end of the list, given again because pages overlap.
     fn is_page_before(&self, read: &Read) -> bool {
-        !read.keys.is_empty() && read.keys.is_subset(&self.page_before)
+        read.keys.len() > 1 && self.pages_before.front().is_some_and(|before| read.keys.is_subset(before))
+    }
+
+    /// Counts what is given again. Of several lists that a walk goes through each counts its own: a record of two of them is
+    /// none that was given twice.
+    fn remember(&mut self, keys: HashSet<u64>, before: Option<u64>) {
+        let is_repeated = |key: &&u64| self.pages_before.iter().any(|page| page.contains(*key));
+        let repeated = keys.iter().filter(is_repeated).count() as u64;
+        self.repeated = before.map_or(repeated, |before| repeated.min(self.reached.saturating_sub(before)));
+        self.reached = self.reached.max(before.unwrap_or(0).saturating_add(self.records));
+        self.pages_before.push_front(keys);
+        while self.pages_before.len() > 1 && self.pages_before.iter().map(HashSet::len).sum::<usize>() > REMEMBERED {
+            self.pages_before.pop_back();
+        }
     }
 
     /// Asks for one page and hands its records over.
@@ -366,21 +404,20 @@ impl Fetch {
             Err(error) => return Err(Broken::Failed(error)),
         };
         self.outbox.push(Arrival::Page { total: page.total, before: page.before });
-        let mut records = 0;
+        let mut seen = Seen::default();
         let mut lot = Vec::new();
         let mut lot_bytes = 0;
-        let mut keys = HashSet::new();
         let ended = loop {
             match page.records.next().await {
                 None => break Ok(()),
                 Some(Err(error)) => break Err(Broken::InBody(error)),
                 Some(Ok(raw)) => {
                     let received = receive(self.source.as_ref(), &order.stream, standing.parent.as_ref(), raw);
-                    records += 1;
                     lot_bytes += received.len();
-                    if let Received::Record(record) = &received {
-                        keys.insert(xxh3_64(record.key.as_bytes()));
-                    }
+                    seen.note(match &received {
+                        Received::Record(record) => Some(&record.key),
+                        Received::Reject(_) | Received::NoRecord => None,
+                    });
                     lot.push(received);
                 }
             }
@@ -395,9 +432,9 @@ impl Fetch {
         }
         ended?;
         failpoint::reach(Point::ExtractPageReceived).map_err(Broken::Failed)?;
-        let next = self.source.next(&request, &page.meta, records).map_err(Broken::Failed)?;
-        self.records = records as u64;
-        Ok(Read { next, keys })
+        let next = self.source.next(&request, &page.meta, &seen).map_err(Broken::Failed)?;
+        self.records = seen.records as u64;
+        Ok(Read { next, keys: seen.keys.into_iter().collect(), before: page.before })
     }
 
     async fn send(&mut self, arrival: Arrival) -> Result<(), Broken> {

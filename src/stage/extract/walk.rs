@@ -48,6 +48,10 @@ enum PageEnd {
 /// Whole pages that wait in a batch, and what follows them.
 struct Held {
     pages: u64,
+    /// Records in them that pages before them held.
+    repeated: u64,
+    /// The next page does not follow the last of them.
+    turns_back: bool,
     end: PageEnd,
     next: Standing,
     ending: Option<Ending>,
@@ -254,14 +258,15 @@ impl StreamWalker<'_> {
                     }
                     self.show(in_page);
                 }
-                Arrival::PageEnd { list_ended, next, ending } => {
+                Arrival::PageEnd { list_ended, repeated, turns_back, next, ending } => {
                     self.counts.pages += u64::from(std::mem::take(&mut page_open));
                     let end = list_ended.map_or(PageEnd::GoesOn, PageEnd::Ended);
                     // Whether a walk by newness goes on is decided page by page.
                     let decides = state.walk == Walk::NewestUntilKnown;
                     let may_wait = matches!(end, PageEnd::GoesOn) && !next.complete && !decides;
-                    let pages = held.take().map_or(0, |held| held.pages) + 1;
-                    held = Some(Held { pages, end, next, ending });
+                    let (pages, before) = held.take().map_or((0, 0), |held| (held.pages, held.repeated));
+                    let (pages, repeated) = (pages + 1, before + repeated);
+                    held = Some(Held { pages, repeated, turns_back, end, next, ending });
                     let is_full = 2 * batch.len() >= BATCH_RECORDS || 2 * batch.bytes() >= BATCH_BYTES;
                     if is_full || !may_wait {
                         self.store(state, &mut batch, held.take()).await?;
@@ -272,7 +277,8 @@ impl StreamWalker<'_> {
                     self.counts.lists_refused += 1;
                     self.meter.note(&format!("{}: {error}; left out", self.reading.place(state)));
                     self.store(state, &mut batch, held.take()).await?;
-                    let refused = Held { pages: 1, end: PageEnd::Refused, next, ending: None };
+                    let end = PageEnd::Refused;
+                    let refused = Held { pages: 1, repeated: 0, turns_back: false, end, next, ending: None };
                     self.store(state, &mut batch, Some(refused)).await?;
                     self.shown = 0;
                 }
@@ -336,18 +342,28 @@ impl StreamWalker<'_> {
         }
         failpoint::reach(Point::ExtractPageLandedBeforeCursor)?;
         let mut lists = 0;
-        if let Some(Held { pages, end, next, ending }) = held {
+        let mut is_torn = false;
+        if let Some(Held { pages, repeated, turns_back, end, next, ending }) = held {
             if let Some(Ending { bookmark, whole }) = ending {
+                is_torn = !whole;
                 after.bookmark = Some(bookmark);
                 // What was left out because it has not changed must not pass for deleted.
                 after.compare = after.compare && whole;
             }
             after.pages += pages;
+            after.repeated += repeated;
+            // People are told of records, not of how often they came.
+            counts.read = counts.read.saturating_sub(repeated);
+            if after.walk == Walk::Keys {
+                counts.keys = counts.keys.saturating_sub(repeated);
+            }
             after.position = next.position;
             after.parent = next.parent.as_deref().map(str::to_owned);
             // A page of which this walk itself has landed a part is not known, nor is one that rows have moved to which it
-            // has landed elsewhere: a stopped walk must not take its own traces for its end.
-            let is_known = after.walk == Walk::NewestUntilKnown && after.page_records > 0 && after.page_fresh == 0;
+            // has landed elsewhere: a stopped walk must not take its own traces for its end. Nor does a page end it that does
+            // not join what was read before.
+            let by_newness = after.walk == Walk::NewestUntilKnown && !turns_back;
+            let is_known = by_newness && after.page_records > 0 && after.page_fresh == 0;
             after.complete = next.complete || is_known;
             (after.page_records, after.page_fresh) = (0, 0);
             if after.compare && after.walk == Walk::Everything {
@@ -370,7 +386,7 @@ impl StreamWalker<'_> {
                     after.total.unwrap_or(0)
                 ));
             }
-            if missing > 0 && after.is_filtered() {
+            if (missing > 0 || is_torn) && after.is_filtered() {
                 // What was not given would never be asked for again.
                 cursor.walk = None;
             } else {

@@ -95,15 +95,20 @@ impl Fields {
         if self.is_empty() {
             return Ok(());
         }
-        let mut rows = String::new();
-        for (name, expression) in &self.expressions {
-            rows.push_str(&format!("({}, ({expression})::text), ", literal(name)));
-        }
-        let text = sql::file("deliver/fields.sql")?.replacen(FIELDS_MARKER, &rows, 1).replacen(RFM_MARKER, self.rfm_join(), 1);
+        let text = self.embed(sql::file("deliver/fields.sql")?);
         transaction.batch_execute(&restrained(role)).await?;
         // Prepared alone, so nothing can follow the expressions.
         transaction.execute(&text, &[]).await?;
         Ok(transaction.batch_execute("set local role none; set local statement_timeout = 0").await?)
+    }
+
+    /// `fields.sql` with the expressions in it.
+    fn embed(&self, text: &str) -> String {
+        let mut rows = String::new();
+        for (name, expression) in &self.expressions {
+            rows.push_str(&format!("({}, ({expression})::text), ", literal(name)));
+        }
+        text.replacen(FIELDS_MARKER, &rows, 1).replacen(RFM_MARKER, self.rfm_join(), 1)
     }
 
     fn rfm_join(&self) -> &'static str {

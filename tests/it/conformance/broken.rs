@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use wharf::config::pipeline::{Account, Connection, Load};
 use wharf::http::Budget;
-use wharf::source::{Absence, Finding, Identity, Next, Page, PageRequest, Source, StreamSpec};
+use wharf::source::{Absence, Finding, Identity, Next, Page, PageRequest, Seen, Source, StreamSpec};
 use wharf::target::{BatchOutcome, ContactState, Found, Item, Operation, Outcome, Target};
 use wharf::tenant::Tenant;
 use wharf::{Error, Kind, Result};
@@ -98,14 +98,16 @@ impl Source for Broken<dyn Source> {
 
     async fn by_key(&self, stream: &StreamSpec, parent: Option<&str>, keys: &[String]) -> Result<Vec<Bytes>> {
         let mut records = self.inner.by_key(stream, parent, keys).await?;
-        if self.how == 10 {
+        if self.how == 11 {
             records.pop();
         }
         Ok(records)
     }
 
-    fn next(&self, request: &PageRequest<'_>, meta: &Value, records: usize) -> Result<Next> {
-        self.inner.next(request, meta, records)
+    fn next(&self, request: &PageRequest<'_>, meta: &Value, seen: &Seen) -> Result<Next> {
+        // Who does not look at the records of a page cannot tell that the list has moved.
+        let blind = Seen { records: seen.records, keys: Vec::new() };
+        self.inner.next(request, meta, if self.how == 12 { &blind } else { seen })
     }
 
     fn identify(&self, stream: &StreamSpec, record: &[u8]) -> std::result::Result<Identity, String> {

@@ -28,6 +28,12 @@ pub fn case() -> SourceCase {
         path: "/api/admin/v6/clients/clients",
         page_size: 20,
         secrets: &[("api_key", "ZGVhZGJlZWYtZGVhZGJlZWYtZGVhZGJlZWY=")],
+        swap: |key| {
+            let id: u64 = key.parse().unwrap();
+            let login = format!("in.place.of.{key}");
+            let client = json!({"login": login, "email": format!("{login}@example.com")});
+            json!([{"delete_client": id}, {"create_client": client}])
+        },
         // Searches are POSTs that change nothing; that no other is made is seen by the platform's specification.
         reading: &["GET", "POST"],
         errors: &[

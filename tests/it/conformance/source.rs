@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use wharf::config::pipeline::Connection;
 use wharf::sandbox::{Fault, FaultKind, Sandbox};
-use wharf::source::{Absence, Deletions, Next, PageRequest, Source, StreamSpec, Walk};
-use wharf::tenant::{self, Seen};
+use wharf::source::{Absence, Deletions, Next, PageRequest, Seen, Source, StreamSpec, Walk};
+use wharf::tenant;
 use wharf::{Error, Kind, Result};
 
 /// A shop platform as the battery needs to know it.
@@ -29,6 +29,8 @@ pub struct SourceCase {
     pub page_size: usize,
     /// Keys of the connection that hold secrets, and what wrong values of them look like.
     pub secrets: &'static [(&'static str, &'static str)],
+    /// What happens when the record with a key leaves that stream and another arrives: changes of the sandbox.
+    pub swap: fn(&str) -> Value,
     /// Methods that change nothing.
     pub reading: &'static [&'static str],
     /// Status, body, and what it means.
@@ -42,7 +44,7 @@ pub const CHECKS: &[(&str, Check)] = &[
     ("unknown keys are refused by name", |case| Box::pin(unknown_keys(case))),
     ("secrets never show", |case| Box::pin(secrets(case))),
     ("a page holds no more than it should", |case| Box::pin(page_sizes(case))),
-    ("a walk resumed from any bookmark loses and repeats nothing", |case| Box::pin(bookmarks(case))),
+    ("a walk resumed from any bookmark loses nothing", |case| Box::pin(bookmarks(case))),
     ("errors mean what they should", |case| Box::pin(errors(case))),
     ("Retry-After is obeyed in every form", |case| Box::pin(retry_after(case))),
     ("the rate is kept", |case| Box::pin(rate(case))),
@@ -51,6 +53,7 @@ pub const CHECKS: &[(&str, Check)] = &[
     ("a walk that is dropped asks no further", |case| Box::pin(cancellation(case))),
     ("tenants are told apart", |case| Box::pin(tenants(case))),
     ("what a list leaves out is given by key", |case| Box::pin(by_key(case))),
+    ("records that leave and arrive between pages cost no other", |case| Box::pin(swaps(case))),
 ];
 
 /// Runs all checks, some at a time.
@@ -101,12 +104,13 @@ impl Opened {
             bookmark: &Value::Null,
         };
         let mut page = self.source.page(&request).await?;
-        let mut keys = Vec::new();
+        let (mut keys, mut seen) = (Vec::new(), Seen::default());
         while let Some(record) = page.records.next().await {
             let identity = self.source.identify(&self.stream, &record?);
             keys.push(identity.map_err(|reason| Error::new(Kind::Protocol, reason))?.key);
+            seen.note(keys.last().map(String::as_str));
         }
-        let next = self.source.next(&request, &page.meta, keys.len())?;
+        let next = self.source.next(&request, &page.meta, &seen)?;
         Ok((keys, next))
     }
 
@@ -174,9 +178,11 @@ async fn page_sizes(case: &SourceCase) -> std::result::Result<(), String> {
 async fn bookmarks(case: &SourceCase) -> std::result::Result<(), String> {
     let opened = open(case, json!({})).await;
     let pages = opened.walk(Value::Null).await.map_err(|error| shown(&error))?;
-    let all: Vec<&String> = pages.iter().flat_map(|(_, keys)| keys).collect();
-    let distinct: BTreeSet<&String> = all.iter().copied().collect();
-    ensure(distinct.len() == all.len(), || "a quiet list gave a record twice".to_owned())?;
+    // Pages may overlap, but each brings more than the one before it.
+    for pair in pages.windows(2) {
+        let new = pair[1].1.iter().filter(|key| !pair[0].1.contains(key)).count();
+        ensure(2 * new > pair[1].1.len(), || format!("a page of a quiet list has {new} new records"))?;
+    }
     for (at, (position, _)) in pages.iter().enumerate() {
         let again = opened.walk(position.clone()).await.map_err(|error| shown(&error))?;
         let rest: Vec<&String> = pages[at..].iter().flat_map(|(_, keys)| keys).collect();
@@ -184,6 +190,32 @@ async fn bookmarks(case: &SourceCase) -> std::result::Result<(), String> {
         ensure(rest == found, || format!("from bookmark {at}: {} records instead of {}", found.len(), rest.len()))?;
     }
     Ok(())
+}
+
+async fn swaps(case: &SourceCase) -> std::result::Result<(), String> {
+    let opened = open(case, json!({})).await;
+    let quiet = opened.walk(Value::Null).await.map_err(|error| shown(&error))?;
+    let before: BTreeSet<&String> = quiet.iter().flat_map(|(_, keys)| keys).collect();
+    // After each page two of the first leave, and two arrive: the total stays the same. One alone would be found where pages
+    // overlap, even by who does not look.
+    let leaving: Vec<&String> = quiet[0].1.iter().take(2 * quiet.len()).collect();
+    for (call, keys) in leaving.chunks(2).enumerate() {
+        let changes: Vec<Value> =
+            keys.iter().flat_map(|key| (case.swap)(key).as_array().cloned().unwrap_or_default()).collect();
+        opened.sandbox.fault(Fault::change(case.path, json!(changes)).after(call as u64));
+    }
+    let disturbed = opened.walk(Value::Null).await.map_err(|error| shown(&error))?;
+    opened.sandbox.clear_faults();
+    let seen: BTreeSet<&String> = disturbed.iter().flat_map(|(_, keys)| keys).collect();
+    let lost: Vec<_> = before.iter().filter(|key| !seen.contains(**key) && !leaving.contains(key)).collect();
+    ensure(lost.is_empty(), || format!("lost {lost:?}"))?;
+    // The check itself: they left, and as many came.
+    let after = opened.walk(Value::Null).await.map_err(|error| shown(&error))?;
+    let after: BTreeSet<&String> = after.iter().flat_map(|(_, keys)| keys).collect();
+    let came = after.difference(&before).count();
+    let gone = leaving.iter().filter(|key| !after.contains(**key)).count();
+    ensure(gone >= 8 && came == gone && after.len() == before.len(), || format!("{gone} left and {came} came"))?;
+    ensure(disturbed.len() <= 3 * quiet.len(), || format!("{} pages instead of {}", disturbed.len(), quiet.len()))
 }
 
 async fn errors(case: &SourceCase) -> std::result::Result<(), String> {
@@ -313,7 +345,7 @@ async fn tenants(case: &SourceCase) -> std::result::Result<(), String> {
         for _ in 0..2 {
             let connection = connection(case, &sandbox, json!({}));
             let tenant = (case.build)(&connection).unwrap().tenant().await.map_err(|error| shown(&error))?;
-            seen.push(Seen {
+            seen.push(tenant::Seen {
                 platform: case.platform.to_owned(),
                 address: tenant::address(&connection.base_url),
                 credential: tenant.credential.mark("salt", case.platform),

@@ -31,6 +31,10 @@ pub fn case() -> SourceCase {
             ("consumer_key", "ck_00000000deadbeef00000000deadbeef00000000"),
             ("consumer_secret", "cs_11111111deadbeef11111111deadbeef11111111"),
         ],
+        swap: |key| {
+            let id: u64 = key.parse().unwrap();
+            json!([{"vanish": {"entity": "orders", "id": id}}, {"create": {"entity": "orders", "fields": {}}}])
+        },
         reading: &["GET"],
         errors: &[
             (401, r#"{"code": "woocommerce_rest_authentication_error", "message": ""}"#, Kind::Credentials),

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use wharf::config::pipeline::{Connection, Pipeline};
 use wharf::progress::Progress;
 use wharf::source::{
-    Absence, Compared, Deletions, Finding, Identity, Incremental, Next, Page, PageRequest, ParentSpec, Source,
+    Absence, Compared, Deletions, Finding, Identity, Incremental, Next, Page, PageRequest, ParentSpec, Seen, Source,
     StreamSpec, Walk,
 };
 use wharf::stage::Context;
@@ -324,7 +324,7 @@ impl Source for FakeSource {
         Ok(rows.filter(|row| parent.is_none() || row.parent.as_deref() == parent).map(|row| row.raw.clone()).collect())
     }
 
-    fn next(&self, _: &PageRequest<'_>, meta: &Value, _: usize) -> Result<Next> {
+    fn next(&self, _: &PageRequest<'_>, meta: &Value, _: &Seen) -> Result<Next> {
         Ok(if meta.is_null() { Next::End } else { Next::Page(meta.clone()) })
     }
 
