@@ -145,6 +145,8 @@ async fn every_check_of_sources_fails_on_a_source_broken_for_it() {
         build_source::<8>,
         build_source::<9>,
         build_source::<10>,
+        build_source::<11>,
+        build_source::<12>,
     ];
     assert_eq!(builds.len(), source::CHECKS.len());
     for (build, (name, check)) in builds.into_iter().zip(source::CHECKS) {
