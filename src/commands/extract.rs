@@ -160,8 +160,8 @@ pub(super) fn remark(printer: &Printer, reports: &[ExtractReport]) {
     }
     if total.in_doubt > 0 {
         printer.note(format_args!(
-            "{} records are missing from lists whose records cannot be asked for by key: deleted if the next whole walk \
-             misses them as well",
+            "{} records are missing from lists whose records cannot be asked for by key: deleted if the next run, which \
+             reads these lists whole, misses them as well",
             total.in_doubt
         ));
     }

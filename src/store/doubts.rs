@@ -56,6 +56,15 @@ impl Doubts {
         }
     }
 
+    /// Whether there are any.
+    ///
+    /// # Errors
+    /// Those of Postgres.
+    pub async fn any(&self, client: &impl GenericClient) -> Result<bool> {
+        let statement = "select exists (select from ops.doubtful_keys where connection = $1 and stream = $2)";
+        Ok(client.query_typed_one(statement, &self.stream_parameters()).await?.try_get(0)?)
+    }
+
     /// Forgets all of them.
     ///
     /// # Errors

@@ -198,6 +198,22 @@ async fn where_nobody_can_be_asked_a_second_walk_must_agree() {
 }
 
 #[tokio::test]
+async fn what_only_a_second_walk_settles_waits_for_the_next_run_and_no_longer() {
+    let db = support::database().await;
+    let (shop, mut mine) = (mute_shop_of(customers(), 40), connection("shop"));
+    extract(&db, &mine, &shop).await.2.unwrap();
+    shop.remove("customers", [9]);
+    extract(&db, &mine, &shop).await.2.unwrap();
+    mine.full_walk_every = Some("1d".parse().unwrap());
+    let (_, report, result) = extract(&db, &mine, &shop).await;
+    result.unwrap();
+    assert_eq!((report.streams[0].walks.as_slice(), report.total().deleted), (["everything"].as_slice(), 1));
+    let (_, report, result) = extract(&db, &mine, &shop).await;
+    result.unwrap();
+    assert_eq!(report.streams[0].walks, [""; 0], "nothing is in doubt any more");
+}
+
+#[tokio::test]
 async fn a_key_that_is_listed_and_not_given_is_counted_and_named() {
     let db = support::database().await;
     let (shop, mine) = (shop_of(orders(), 25), comparing());

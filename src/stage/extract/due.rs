@@ -83,6 +83,16 @@ pub fn due(stream: &StreamSpec, connection: &Connection, cursor: &Cursor, now: T
     walks
 }
 
+/// The walks due now where the last whole walk has left something in doubt that only another can settle: that comes at once,
+/// in place of those that ask for changes.
+pub fn due_in_doubt(walks: Vec<Due>) -> Vec<Due> {
+    if walks.iter().any(|due| due.walk == Walk::Everything && due.parents_changed_after.is_none()) {
+        return walks;
+    }
+    let others = walks.into_iter().filter(|due| due.walk == Walk::Keys);
+    std::iter::once(Due::of(Walk::Everything)).chain(others).collect()
+}
+
 /// Whether `every` has passed since `last`. A last time in the future is a clock that was wrong.
 fn passed(last: Option<Timestamp>, every: SignedDuration, now: Timestamp) -> bool {
     match last {
@@ -328,6 +338,20 @@ mod tests {
             Walk::Keys,
         ];
         assert_eq!(walks(&stream, &cursor), expected);
+    }
+
+    #[test]
+    fn what_only_a_second_walk_settles_is_walked_for_at_once() {
+        let cursor = Cursor { full_at: Some(at(NOW)), compared_at: None, ..read_before() };
+        let settled = |stream: &StreamSpec| {
+            let walks = due_in_doubt(due(stream, &connection(), &cursor, at(NOW), false));
+            walks.into_iter().map(|due| (due.walk, due.parents_changed_after)).collect::<Vec<_>>()
+        };
+        let whole = || (Walk::Everything, None);
+        assert_eq!(settled(&stream(Incremental::NewestFirst, Deletions::FullWalk)), [whole()]);
+        assert_eq!(settled(&stream(Incremental::FullWalk, Deletions::FullWalk)), [whole()]);
+        let modified = stream(Incremental::ModifiedSince { overlap: hours(1) }, Deletions::CompareKeys);
+        assert_eq!(settled(&modified), [whole(), (Walk::Keys, None)]);
     }
 
     #[test]

@@ -253,13 +253,19 @@ impl Extraction<'_> {
             continued = Some((state.walk.clone(), state.parents_changed_after.is_some()));
             walker.walk(state).await?;
         }
-        let due = due::due(
+        let mut due = due::due(
             walker.reading.stream,
             self.connection,
             &walker.cursor,
             walker.reading.ctx.run.now(),
             self.options.full,
         );
+        if walker.reading.absence == Absence::SecondWalk
+            && continued.is_none()
+            && walker.reading.doubts.any(&*walker.client).await?
+        {
+            due = due::due_in_doubt(due);
+        }
         for due in due {
             let same = continued == Some((due.walk.clone(), due.parents_changed_after.is_some()));
             // What was continued a moment ago need not be done again; what asks for changes only costs little.
