@@ -20,7 +20,7 @@ Examples:
 Exit code 1: --full found records that differ although nothing says that they changed (wharf load --full sends them).
 5: the guard would hold contacts back, because too many would lose the same at once: a person has to decide.";
 
-/// Show what a load would do; makes no call and changes nothing
+/// Show what a load would do; makes no call that changes anything
 ///
 /// It renders exactly as `wharf load` does and compares with what the target last acknowledged, so its counts are those
 /// of the load, unless the target answers what cannot be foreseen (an opt-out found on a card, a refusal).

@@ -51,7 +51,9 @@ async fn fill(shop: &Shop) {
     shop.contact("out@shop.example", json!({"email_consent": "opt_out"})).await;
     shop.contact("unknown@shop.example", json!({"email_consent": "unknown", "email_consent_at": null})).await;
     shop.tags(MAIL, "registered", &["rejestracja"]).await;
-    shop.order(MAIL, "1", order("DELIVERED")).await;
+    let mut old = order("DELIVERED");
+    old["placed_at"] = json!("2026-02-28T08:14:40Z");
+    shop.order(MAIL, "1", old).await;
 }
 
 fn order(status: &str) -> Value {
