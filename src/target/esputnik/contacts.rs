@@ -125,14 +125,27 @@ impl ESputnik {
 
     /// Whether the card of an item stands at its address: the one of its id, here or at the shop, where it has one.
     pub(super) async fn look_up_card(&self, item: &Item) -> Result<Found> {
-        let cards = self.cards(&item.address).await?;
         let request = item.request.value();
-        let is_it = |card: &&Value| match (text(&request, "id"), text(&request, "externalCustomerId")) {
-            (Some(id), _) => text(card, "id").as_ref() == Some(&id),
-            (None, Some(id)) => text(card, "externalCustomerId").as_ref() == Some(&id),
-            (None, None) => true,
-        };
-        Ok(cards.iter().find(is_it).map_or(Found::Absent, |card| Found::Present(text(card, "id"))))
+        let (wanted, external) = (text(&request, "id"), text(&request, "externalCustomerId"));
+        for card in self.cards(&item.address).await? {
+            let id = text(&card, "id");
+            let is_it = match (&wanted, &external) {
+                (Some(_), _) => id == wanted,
+                (None, Some(_)) => match (text(&card, "externalCustomerId"), &id) {
+                    // A list of cards may leave parts of them out, the card itself does not.
+                    (None, Some(id)) => {
+                        let card = self.card(id).await?;
+                        card.and_then(|card| text(&card, "externalCustomerId")) == external
+                    }
+                    (own, _) => own == external,
+                },
+                (None, None) => true,
+            };
+            if is_it {
+                return Ok(Found::Present(id));
+            }
+        }
+        Ok(Found::Absent)
     }
 
     /// The card of that id.
