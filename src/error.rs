@@ -322,6 +322,10 @@ impl From<tokio_postgres::Error> for Error {
                 Error::new(Kind::DatabaseUnreachable, format!("PostgreSQL refused a connection: {}", db.message()))
                     .hint(FULL)
             }
+            Some(db) if [SqlState::INVALID_SQL_STATEMENT_NAME, SqlState::DUPLICATE_PSTATEMENT].contains(db.code()) => {
+                Error::new(Kind::Database, format!("PostgreSQL has lost what it was told: {}", db.message()))
+                    .hint("a connection pooler in between changes sessions: name the server itself in DATABASE_URL")
+            }
             Some(db) => Error::new(
                 Kind::Database,
                 format!("PostgreSQL refused a statement: {} ({})", db.message(), db.code().code()),

@@ -7,6 +7,7 @@ use crate::stage::tenant::Role;
 use crate::store::private::{self, PrivateServer, Status};
 use crate::store::{Database, DatabaseLocation, address};
 use crate::{Error, Kind, Result};
+use rustix::process::{Pid, Signal, kill_process};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -361,7 +362,7 @@ async fn psql(
         command.env("PGPASSWORD", password);
     }
     PSQL_HAS_THE_TERMINAL.store(true, Ordering::Relaxed);
-    let status = command.status().await;
+    let status = psql_ends(global, command).await;
     PSQL_HAS_THE_TERMINAL.store(false, Ordering::Relaxed);
     db.close().await;
     let status = status.map_err(|error| {
@@ -369,5 +370,23 @@ async fn psql(
             .hint("install it (Debian and Ubuntu: apt-get install postgresql-client), or use `wharf db url` elsewhere")
             .because(error)
     })?;
-    Ok(if status.success() { Exit::Done } else { Exit::Failure })
+    Ok(match status.success() {
+        true => Exit::Done,
+        false if global.stop.is_cancelled() => Exit::Stopped,
+        false => Exit::Failure,
+    })
+}
+
+/// Runs psql; SIGTERM is passed on to it.
+async fn psql_ends(global: &Global, mut command: tokio::process::Command) -> std::io::Result<std::process::ExitStatus> {
+    let mut psql = command.spawn()?;
+    tokio::select! {
+        status = psql.wait() => return status,
+        () = global.stop.cancelled() => {}
+    }
+    if let Some(pid) = psql.id().and_then(|pid| Pid::from_raw(pid.try_into().ok()?)) {
+        // It may have ended this moment.
+        let _ = kill_process(pid, Signal::TERM);
+    }
+    psql.wait().await
 }

@@ -249,23 +249,21 @@ async fn watch_signals(global: Global) {
     };
     let mut next_signal = async || {
         tokio::select! {
-            received = interrupt.recv() => received.is_some(),
-            received = terminate.recv() => received.is_some(),
+            received = interrupt.recv() => received.map(|()| SignalKind::interrupt()),
+            received = terminate.recv() => received.map(|()| SignalKind::terminate()),
         }
     };
     loop {
-        if !next_signal().await {
-            return;
-        }
+        let Some(signal) = next_signal().await else { return };
         // psql cancels its statement by itself.
-        if !db::psql_has_the_terminal() {
+        if signal != SignalKind::interrupt() || !db::psql_has_the_terminal() {
             break;
         }
     }
     global.printer.warning("stopping after the batch in hand; press again to stop at once");
     global.stop.cancel();
     crate::store::waiting::end_all();
-    if next_signal().await {
+    if next_signal().await.is_some() {
         std::process::exit(Exit::Stopped as i32);
     }
 }

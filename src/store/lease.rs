@@ -23,7 +23,7 @@ pub(super) const WAIT: &str = "1s";
 
 /// How long whoever does not wait for others waits all the same: the session of a process that has ended is gone at the
 /// server a moment later, a second at most where it was in the middle of a statement.
-pub(super) const LEAVING: Duration = Duration::from_secs(3);
+pub(super) const LEAVING: Duration = Duration::from_secs(5);
 
 /// The pause after the server would not wait.
 const RETRY: Duration = Duration::from_millis(250);

@@ -42,35 +42,18 @@ impl Wait {
         Self { began: Instant::now(), told: None, bound, is_after_stop: STOP.load(Ordering::Relaxed) }
     }
 
-    /// Whether it has lasted too long.
-    pub fn is_over(&self) -> bool {
-        self.began.elapsed() > self.bound
-    }
-
     /// To be called before each pause: tells the user what is waited for, now and then.
     ///
     /// # Errors
     /// [`Kind::Interrupted`] when a stop was asked for; [`Kind::DatabaseUnreachable`] when it has lasted too long. Both
     /// name what was waited for.
     pub fn go_on(&mut self, what: impl Fn() -> String) -> Result<()> {
-        if STOP.load(Ordering::Relaxed) && (!self.is_after_stop || self.began.elapsed() > AFTER_STOP) {
-            return Err(Error::new(Kind::Interrupted, format!("stopped on request: {}", what()))
-                .hint("run the command again; it continues where it stopped"));
+        if !self.is_over() {
+            return self.tell(what);
         }
-        if self.is_over() {
-            let waited = self.bound.as_secs();
-            return Err(Error::new(Kind::DatabaseUnreachable, format!("{}; waited {waited} s for it", what()))
-                .hint("run the command again later; it continues where it stopped"));
-        }
-        let is_due = match self.told {
-            None => self.began.elapsed() > TELL_AFTER,
-            Some(told) => told.elapsed() > TELL_EVERY,
-        };
-        if is_due {
-            tracing::warn!("{}; waiting for it", what());
-            self.told = Some(Instant::now());
-        }
-        Ok(())
+        let waited = self.bound.as_secs();
+        Err(Error::new(Kind::DatabaseUnreachable, format!("{}; waited {waited} s for it", what()))
+            .hint("run the command again later; it continues where it stopped"))
     }
 
     /// As [`Wait::go_on`], with the pause.
@@ -80,6 +63,39 @@ impl Wait {
     pub fn pause(&mut self, what: impl Fn() -> String) -> Result<()> {
         self.go_on(what)?;
         std::thread::sleep(PAUSE);
+        Ok(())
+    }
+
+    /// As [`Wait::pause`], for who knows what to do when it has lasted too long: false then.
+    ///
+    /// # Errors
+    /// [`Kind::Interrupted`].
+    pub fn step(&mut self, what: impl Fn() -> String) -> Result<bool> {
+        if self.is_over() {
+            return Ok(false);
+        }
+        self.tell(what)?;
+        std::thread::sleep(PAUSE);
+        Ok(true)
+    }
+
+    fn is_over(&self) -> bool {
+        self.began.elapsed() > self.bound
+    }
+
+    fn tell(&mut self, what: impl Fn() -> String) -> Result<()> {
+        if STOP.load(Ordering::Relaxed) && (!self.is_after_stop || self.began.elapsed() > AFTER_STOP) {
+            return Err(Error::new(Kind::Interrupted, format!("stopped on request: {}", what()))
+                .hint("run the command again; it continues where it stopped"));
+        }
+        let is_due = match self.told {
+            None => self.began.elapsed() > TELL_AFTER,
+            Some(told) => told.elapsed() > TELL_EVERY,
+        };
+        if is_due {
+            tracing::warn!("{}; waiting for it", what());
+            self.told = Some(Instant::now());
+        }
         Ok(())
     }
 }
@@ -98,5 +114,6 @@ mod tests {
         };
         assert_eq!(error.kind(), Kind::DatabaseUnreachable);
         assert!(error.detail().starts_with("the server recovers"), "{error}");
+        assert!(!wait.step(|| "the server recovers".to_owned()).unwrap());
     }
 }

@@ -103,6 +103,26 @@ async fn a_command_that_waits_for_the_server_ends_when_it_is_asked_to() {
 }
 
 #[tokio::test]
+async fn a_psql_session_ends_when_wharf_is_asked_to() {
+    let home = Home::made().await;
+    let mut session = home.wharf(&["db", "psql", "--", "-c", "select pg_sleep(600)"]);
+    let session = session.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let url = format!("host={} user=wharf dbname=wharf", home.postgres().join("run").display());
+    let sleeps = "select count(*) from pg_stat_activity where query like 'select pg_sleep%' and state = 'active'";
+    loop {
+        if let Ok((client, connection)) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await {
+            tokio::spawn(connection);
+            if client.query_one(sleeps, &[]).await.unwrap().get::<_, i64>(0) > 0 {
+                break;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(Command::new("kill").arg(session.id().to_string()).status().unwrap().success());
+    assert_eq!(end_of(session).await.code(), Some(4));
+}
+
+#[tokio::test]
 async fn a_server_folder_on_another_disk_behind_a_link_works() {
     let home = Home::made().await;
     let elsewhere = Home::empty();

@@ -262,11 +262,10 @@ pub fn stop(layout: &Layout) -> Result<()> {
             send(file.pid, Signal::INT);
             return see_off(layout, &file, Signal::INT);
         }
-        if wait.is_over() {
+        if !wait.step(|| "PostgreSQL is recovering from a crash before it can be stopped".into())? {
             send(file.pid, Signal::QUIT);
             return see_off(layout, &file, Signal::QUIT);
         }
-        wait.pause(|| "PostgreSQL is recovering from a crash before it can be stopped".into())?;
     }
 }
 
@@ -279,11 +278,12 @@ fn see_off(layout: &Layout, file: &PidFile, signal: Signal) -> Result<()> {
     while is_server_of(file.pid, layout) {
         if is_at_once {
             step.pause(|| format!("PostgreSQL (process {}) does not stop, though told to do so at once", file.pid))?;
-        } else if !step.is_over() {
-            step.pause(|| "PostgreSQL is stopping".into())?;
-        } else if !writing.is_over() && writes_out(file.pid, layout) {
-            writing.pause(|| "PostgreSQL is writing out what it has in memory".into())?;
-        } else {
+            continue;
+        }
+        let goes_on = step.step(|| "PostgreSQL is stopping".into())?
+            || writes_out(file.pid, layout)
+                && writing.step(|| "PostgreSQL is writing out what it has in memory".into())?;
+        if !goes_on {
             tracing::warn!(
                 "PostgreSQL does not stop as it should; telling it to stop at once, the next start recovers"
             );
@@ -301,6 +301,8 @@ fn writes_out(postmaster: i32, layout: &Layout) -> bool {
     if !cfg!(target_os = "linux") {
         return true;
     }
+    // Looking at all processes costs more than one look at one.
+    std::thread::sleep(PAUSE * 10);
     children_of(layout).into_iter().filter(|pid| *pid != postmaster).any(|pid| {
         let title = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         String::from_utf8_lossy(&title).contains("shutdown checkpoint")
