@@ -71,7 +71,7 @@ async fn a_restore_cut_at_any_point_is_begun_again_or_known_to_be_complete() {
         assert!(!cut.status.success());
         assert_eq!(count(&db, "staging.orders").await, 3, "{action}");
         let again = restore(&db, "");
-        assert_eq!(again.status.code(), Some(4), "{}", told(&again));
+        assert_eq!(again.status.code(), Some(5), "{}", told(&again));
         assert!(told(&again).contains("restored already") && told(&again).contains("wharf plan"), "{}", told(&again));
         // Nothing of it is left at work.
         wharf::store::Run::begin(&db, "test", "extract").await.unwrap();

@@ -363,5 +363,5 @@ async fn a_restore_that_is_killed_leaves_the_database_empty_and_is_begun_again()
     assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
     assert_eq!(number(&empty, "select count(*) from staging.orders").await, 1);
     let refused = restoring(&place, &empty, &[]).await.output().unwrap();
-    assert_eq!(refused.status.code(), Some(4), "{}", String::from_utf8_lossy(&refused.stderr));
+    assert_eq!(refused.status.code(), Some(5), "{}", String::from_utf8_lossy(&refused.stderr));
 }
