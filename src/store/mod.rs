@@ -21,6 +21,7 @@ pub mod database;
 pub mod feed;
 pub mod lease;
 pub mod migrate;
+pub mod pipelines;
 pub mod private;
 pub mod run;
 pub mod staging;

@@ -44,6 +44,7 @@ pub(in crate::stage) use self::contacts::{CHECK_CALL, addresses_to_check, count_
 use self::feed::{Baseline, Part};
 use self::jobs::OpenJob;
 use self::ledger::{BatchEnd, Ledger};
+pub(in crate::stage) use self::opt_outs::READ_CALL;
 use self::pace::Gate;
 use self::settings::Settings;
 use self::tally::Tally;
