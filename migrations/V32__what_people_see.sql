@@ -21,8 +21,17 @@ comment on column ops.pipelines.target is 'The target account';
 comment on column ops.pipelines.platform is 'The target''s platform';
 comment on column ops.pipelines.fresh_within is 'How old what was read may be before wharf status calls it stale; null for no limit';
 
-alter table ops.cursors add column read_at timestamptz;
-comment on column ops.cursors.read_at is 'When the last reading of the stream began that ended well: what it holds is as fresh as that';
+-- Beside the cursors, which are archived when they change: this changes with every run.
+create table ops.readings (
+    connection text not null,
+    stream text not null,
+    read_at timestamptz not null,
+    primary key (connection, stream)
+);
+comment on table ops.readings is 'One row per stream of a connection: how fresh it is';
+comment on column ops.readings.connection is 'The connection';
+comment on column ops.readings.stream is 'The stream';
+comment on column ops.readings.read_at is 'When the last reading began that ended well, or had nothing due: what staging holds is as fresh as that';
 
 create or replace view ops.rejects as
 select

@@ -3,7 +3,9 @@
 //! Stages count; this module decides whether and how that is seen. Nothing here may fail or slow a stage down.
 
 use crate::foreign;
-use indicatif::{HumanCount, HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{
+    HumanCount, HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle,
+};
 use std::fmt;
 use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -75,6 +77,7 @@ impl Progress {
             total: AtomicU64::new(total.unwrap_or(u64::MAX)),
             began: Instant::now(),
             last_line: Mutex::new(Instant::now()),
+            noted: AtomicBool::new(false),
             finished: AtomicBool::new(false),
         }))
     }
@@ -107,6 +110,8 @@ struct Inner {
     total: AtomicU64,
     began: Instant,
     last_line: Mutex<Instant>,
+    /// Whether words stand in place of the bar.
+    noted: AtomicBool,
     finished: AtomicBool,
 }
 
@@ -115,7 +120,12 @@ impl Meter {
     pub fn advance(&self, n: u64) {
         self.0.done.fetch_add(n, Ordering::Relaxed);
         match &self.0.bar {
-            Some(bar) => bar.inc(n),
+            Some(bar) => {
+                if n > 0 && self.0.noted.swap(false, Ordering::Relaxed) {
+                    bar.set_style(style(self.0.total.load(Ordering::Relaxed) != u64::MAX));
+                }
+                bar.inc(n);
+            }
             None => self.line_if_due(),
         }
     }
@@ -124,17 +134,22 @@ impl Meter {
     pub fn set_total(&self, total: u64) {
         let before = self.0.total.swap(total, Ordering::Relaxed);
         if let Some(bar) = &self.0.bar {
-            if before == u64::MAX {
+            if before == u64::MAX && !self.0.noted.load(Ordering::Relaxed) {
                 bar.set_style(style(true));
             }
             bar.set_length(total);
         }
     }
 
-    /// Says what is going on, beside the count: `waiting 30 s, the shop asks to slow down`.
+    /// Says what is going on, beside the count: `waiting 30 s, the shop asks to slow down`. On a bar it stands until
+    /// something is counted again.
     pub fn note(&self, text: &str) {
         match &self.0.bar {
-            Some(bar) => bar.set_message(foreign::one_line(text).into_owned()),
+            Some(bar) => {
+                bar.set_message(foreign::one_line(text).into_owned());
+                bar.set_style(noted_style());
+                self.0.noted.store(true, Ordering::Relaxed);
+            }
             None => self.0.progress.line(format_args!("{}: {text}", self.0.label)),
         }
     }
@@ -187,7 +202,7 @@ impl Inner {
         if total != u64::MAX {
             text.push_str(&format!(" of {}", HumanCount(total)));
         }
-        text.push_str(&format!(", {rate:.0}/s"));
+        text.push_str(&format!(", {}", Rate(rate)));
         if total != u64::MAX && total > done && rate > 0.0 {
             let left = Duration::try_from_secs_f64((total - done) as f64 / rate).unwrap_or(Duration::MAX);
             text.push_str(&format!(", {} left", HumanDuration(left)));
@@ -206,13 +221,74 @@ impl Drop for Inner {
     }
 }
 
+/// A line of at most 79 columns, so that it fits a terminal of 80: label, bar, count, rate, time left.
 fn style(with_total: bool) -> ProgressStyle {
     let template = if with_total {
-        "{prefix:30!} {bar:24} {human_pos:>10} / {human_len} {per_sec:>12} {eta:>5} left {wide_msg}"
+        "{prefix:24!} {bar:10} {count:>21} {rate:>7} {left:>11}"
     } else {
-        "{prefix:30!} {spinner:24} {human_pos:>10} {per_sec:>12} {elapsed:>5} {wide_msg}"
+        "{prefix:24!} {spinner:10} {count:>21} {rate:>7} {elapsed:>11}"
     };
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+    with_figures(template)
+}
+
+/// While something is noted, its words stand where bar and rate are otherwise.
+fn noted_style() -> ProgressStyle {
+    with_figures("{prefix:24!} {count} {wide_msg}")
+}
+
+fn with_figures(template: &str) -> ProgressStyle {
+    type Write<'w> = &'w mut dyn fmt::Write;
+    // What cannot be written is not shown; nothing else can be done about it.
+    ProgressStyle::with_template(template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .with_key("count", |state: &ProgressState, to: Write<'_>| {
+            let _ = write!(to, "{}", HumanCount(state.pos()));
+            if let Some(total) = state.len() {
+                let _ = write!(to, "/{}", HumanCount(total));
+            }
+        })
+        .with_key("rate", |state: &ProgressState, to: Write<'_>| {
+            let _ = write!(to, "{}", Rate(state.per_sec()));
+        })
+        .with_key("left", |state: &ProgressState, to: Write<'_>| {
+            let _ = write!(to, "{} left", Short(state.eta()));
+        })
+}
+
+/// A rate with as many figures as mean something, in 7 columns: `1,853/s`, `2.4M/s`, `4.2/s`, `12/min`.
+struct Rate(f64);
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match self.0 {
+            rate if !rate.is_finite() || rate <= 0.0 => "-".to_owned(),
+            rate if rate >= 999_950.0 => format!("{:.1}M/s", rate / 1e6),
+            rate if rate >= 9_999.5 => format!("{:.0}k/s", rate / 1e3),
+            rate if rate >= 9.95 => format!("{}/s", HumanCount(rate.round() as u64)),
+            rate if rate >= 0.95 => format!("{rate:.1}/s"),
+            rate if rate * 60.0 >= 0.95 => format!("{:.0}/min", rate * 60.0),
+            rate => format!("{:.0}/h", (rate * 3600.0).max(1.0)),
+        };
+        f.pad(&text)
+    }
+}
+
+/// A time in one unit, in 6 columns: `48s`, `12m`, `7h`, `3d`.
+struct Short(Duration);
+
+impl fmt::Display for Short {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match self.0.as_secs() {
+            seconds @ ..100 => format!("{seconds}s"),
+            seconds @ ..6_000 => format!("{}m", seconds.div_ceil(60)),
+            seconds @ ..172_800 => format!("{}h", seconds.div_ceil(3_600)),
+            seconds => match seconds.div_ceil(86_400) {
+                days @ ..1_000 => format!("{days}d"),
+                _ => "long".to_owned(),
+            },
+        };
+        f.pad(&text)
+    }
 }
 
 #[cfg(test)]
@@ -220,12 +296,79 @@ mod tests {
     use super::*;
 
     #[test]
-    fn templates_are_understood() {
-        for with_total in [true, false] {
-            let bar = ProgressBar::hidden();
-            bar.set_style(style(with_total));
+    fn figures_have_as_many_digits_as_mean_something() {
+        let rates = [1_853.131_686_982_598, 0.0, 4.24, 0.2, 0.0001, 12_345.0, 999_999.0, 2.5e7, 9_999.4];
+        let shown: Vec<String> = rates.iter().map(|rate| Rate(*rate).to_string()).collect();
+        assert_eq!(shown, ["1,853/s", "-", "4.2/s", "12/min", "1/h", "12k/s", "1.0M/s", "25.0M/s", "9,999/s"]);
+        assert!(shown.iter().all(|text| text.chars().count() <= 7));
+        let seconds = [0, 99, 100, 5_999, 6_000, 172_799, 172_800, u64::MAX];
+        let shown: Vec<String> = seconds.iter().map(|s| Short(Duration::from_secs(*s)).to_string()).collect();
+        assert_eq!(shown, ["0s", "99s", "2m", "100m", "2h", "48h", "2d", "long"]);
+    }
+
+    /// A terminal of 80 columns that keeps what was written last.
+    #[derive(Debug, Clone, Default)]
+    struct Screen(Arc<Mutex<String>>);
+
+    impl Screen {
+        fn write(&self, text: &str) -> std::io::Result<()> {
+            self.0.lock().unwrap().push_str(text);
+            Ok(())
         }
-        assert!(ProgressStyle::with_template("{prefix:30!} {bar:24} {human_pos:>10} / {human_len}").is_ok());
+    }
+
+    impl indicatif::TermLike for Screen {
+        fn width(&self) -> u16 {
+            80
+        }
+        fn move_cursor_up(&self, _: usize) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_down(&self, _: usize) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_right(&self, _: usize) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_left(&self, _: usize) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn write_line(&self, text: &str) -> std::io::Result<()> {
+            self.write(text)?;
+            self.write("\n")
+        }
+        fn write_str(&self, text: &str) -> std::io::Result<()> {
+            self.write(text)
+        }
+        fn clear_line(&self) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn flush(&self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_bar_is_one_line_of_a_terminal_of_80_columns() {
+        for (total, note) in [(Some(12_345_678), false), (None, false), (Some(12_345_678), true)] {
+            let screen = Screen::default();
+            let target = ProgressDrawTarget::term_like(Box::new(screen.clone()));
+            let progress = Progress(Arc::new(Way::Bars(MultiProgress::with_draw_target(target))));
+            let meter = progress.meter("a-shop-with-a-rather-long-name/orders", total);
+            let bar = meter.0.bar.as_ref().unwrap();
+            bar.disable_steady_tick();
+            bar.set_position(2_345_678);
+            if note {
+                meter.note("waiting 30 s, the shop asks to slow down, and says so at length, in many more words");
+            }
+            screen.0.lock().unwrap().clear();
+            bar.force_draw();
+            let shown = screen.0.lock().unwrap().trim_end().to_owned();
+            assert_eq!(shown.lines().count(), 1, "{shown:?}");
+            assert!(shown.chars().count() <= 80 && shown.starts_with("a-shop-with"), "{shown:?}");
+            assert!(shown.contains("2,345,678"), "{shown:?}");
+            assert_eq!(shown.contains("waiting 30 s"), note, "{shown:?}");
+        }
     }
 
     #[test]

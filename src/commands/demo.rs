@@ -1,7 +1,7 @@
 //! `wharf demo`: the example pipeline between two sandbox platforms, three times: everything, what changed, nothing.
 
 use super::run::{RunReport, all_stages, say};
-use super::{Global, with_run};
+use super::{Global, note_pipeline, with_run};
 use crate::config::pipeline::{Archive, ArchiveEvery};
 use crate::config::{self, Pipeline, Variables};
 use crate::error::Exit;
@@ -219,6 +219,7 @@ fn pipeline(sandbox: &Sandbox, archive: &Path) -> Result<Pipeline> {
 async fn one_run(global: &Global, db: &Database, pipeline: &Pipeline) -> Result<RunReport> {
     let report = Arc::new(Mutex::new(None));
     let kept = Arc::clone(&report);
+    note_pipeline(db, pipeline).await?;
     with_run(global, db, &pipeline.name, "run", async |context| {
         let done = all_stages(&context, pipeline, &Default::default()).await?;
         let exit = done.exit(false);

@@ -27,8 +27,8 @@ pub mod verify;
 
 pub use hide_password::hide_password;
 pub use pipeline::{
-    PipelineFile, Strictness, in_file, load, open_database, say_rejects, try_fields, with_database, with_pipeline,
-    with_run,
+    PipelineFile, Strictness, in_file, load, note_pipeline, open_database, say_rejects, try_fields, with_database,
+    with_pipeline, with_run,
 };
 
 use crate::error::Exit;

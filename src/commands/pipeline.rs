@@ -8,7 +8,7 @@ use crate::printer::Printer;
 use crate::stage::Context;
 use crate::stage::load::fields;
 use crate::stage::rejects::Rejects;
-use crate::store::{Database, DatabaseLocation, Outcome, Run};
+use crate::store::{Database, DatabaseLocation, Outcome, Run, pipelines};
 use crate::{Error, Kind, Result};
 use std::path::{Path, PathBuf};
 
@@ -94,9 +94,25 @@ where
     let pipeline = load(global, path)?;
     with_database(global, async |db| {
         let name = pipeline.name.clone();
+        note_pipeline(&db, &pipeline).await?;
         with_run(global, &db, &name, command, |context| work(context, pipeline)).await
     })
     .await
+}
+
+/// Notes what a pipeline is, for `wharf status`.
+///
+/// # Errors
+/// Those of the database.
+pub async fn note_pipeline(db: &Database, pipeline: &Pipeline) -> Result<()> {
+    let row = pipelines::PipelineRow {
+        name: &pipeline.name,
+        connections: pipeline.sources.iter().map(|source| source.connection.as_str()).collect(),
+        target: &pipeline.target.account,
+        platform: &pipeline.target.platform,
+        fresh_within: pipeline.fresh_within.map(|span| span.0.unsigned_abs()),
+    };
+    pipelines::note(db, &row).await
 }
 
 /// Opens the database, does `work`, and closes it whatever came of it.

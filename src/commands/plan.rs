@@ -137,6 +137,9 @@ fn print(global: &Global, report: &Report) {
             printer.line(format_args!("{heading:<14} {n:>9}  {name}"));
         }
     }
+    for (name, n) in &report.beside.calls {
+        printer.line(format_args!("{:<14} {n:>9}  {name}", "calls beside"));
+    }
     for (field, n) in &report.changed_fields {
         printer.line(format_args!("{:<14} {n:>9}  {field}", "changed field"));
     }
@@ -164,7 +167,7 @@ fn print(global: &Global, report: &Report) {
 
 fn time(report: &Report) -> String {
     let calls = report.calls;
-    match &report.estimate {
+    let text = match &report.estimate {
         None if calls == 0 => "no calls".to_owned(),
         None => format!("{calls} calls, as fast as the account answers: the pipeline file sets no rate"),
         Some(estimate) if estimate.closed > 0.0 => format!(
@@ -174,7 +177,9 @@ fn time(report: &Report) -> String {
             estimate.done_at.strftime("%Y-%m-%d %H:%M UTC")
         ),
         Some(estimate) => format!("{calls} calls, about {} at the account's rate", duration(estimate.working)),
-    }
+    };
+    let jobs = report.beside.job_seconds;
+    if jobs > 0.0 { format!("{text}; {} of it for imports at the account to end", duration(jobs)) } else { text }
 }
 
 fn duration(seconds: f64) -> String {

@@ -39,6 +39,10 @@ pub struct Pipeline {
     #[schemars(extend("format" = "cron"))]
     #[serde(default)]
     pub schedule: Option<String>,
+    /// How old what was read of a shop may be, for example `2h`: `wharf status` marks older streams as STALE and exits with
+    /// code 1. Left out, none is.
+    #[serde(default)]
+    pub fresh_within: Option<Span>,
 }
 
 /// One shop.

@@ -8,6 +8,7 @@ pub mod extract;
 pub mod load;
 pub mod plan;
 pub mod rejects;
+pub mod status;
 pub mod tenant;
 pub mod transform;
 pub mod verify;

@@ -25,6 +25,7 @@ pub mod doubts;
 pub mod feed;
 pub mod lease;
 pub mod migrate;
+pub mod pipelines;
 mod pooler;
 pub mod private;
 pub mod run;

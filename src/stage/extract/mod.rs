@@ -35,6 +35,7 @@ use crate::store::statistics::Statistics;
 use crate::store::walk_keys::WalkKeys;
 use crate::{Error, Result};
 use due::{Due, WalkState};
+use jiff::Timestamp;
 use pace::Spacing;
 use parents::Parents;
 use std::collections::HashMap;
@@ -224,7 +225,11 @@ impl Extraction<'_> {
             shown: 0,
         };
         let mut walks = Vec::new();
-        let result = self.walks(&mut walker, &mut walks).await;
+        let began_at = self.ctx.run.now();
+        let mut result = self.walks(&mut walker, &mut walks).await;
+        if result.is_ok() {
+            result = note_reading(walker.client, name, stream.name, began_at).await;
+        }
         let mut counts = walker.counts;
         counts.calls = self.source.calls().saturating_sub(calls_before);
         walker.meter.finish(summary(stream.name, &counts));
@@ -291,6 +296,18 @@ impl Extraction<'_> {
             _ => Ok(true),
         }
     }
+}
+
+/// Notes that a stream is as fresh as `began_at`.
+async fn note_reading(client: &Client, connection: &str, stream: &str, began_at: Timestamp) -> Result<()> {
+    client
+        .execute(
+            "insert into ops.readings (connection, stream, read_at) values ($1, $2, $3)
+             on conflict (connection, stream) do update set read_at = excluded.read_at",
+            &[&connection, &stream, &began_at],
+        )
+        .await?;
+    Ok(())
 }
 
 /// What is said of a stream when it has been read.

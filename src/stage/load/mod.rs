@@ -46,6 +46,7 @@ use self::feed::{Baseline, Part};
 use self::guard::Guarded;
 use self::jobs::{LeftJob, OpenJob};
 use self::ledger::{BatchEnd, Ledger};
+pub(in crate::stage) use self::opt_outs::READ_CALL;
 use self::pace::Gate;
 use self::settings::Settings;
 use self::tally::Tally;

@@ -14,7 +14,7 @@ use deadpool_postgres::GenericClient;
 use jiff::{SignedDuration, Timestamp};
 
 /// What a reading of the list is called in counts.
-const READ_CALL: &str = "read opt-outs";
+pub(in crate::stage) const READ_CALL: &str = "read opt-outs";
 
 /// How far readings overlap: what a platform says of its own time is not that exact.
 const OVERLAP: SignedDuration = SignedDuration::from_hours(24);

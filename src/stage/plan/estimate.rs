@@ -3,8 +3,13 @@
 //! midnight and the days on which clocks change add up as they will.
 
 use crate::config::pipeline::{Load, Rate};
+use crate::stage::load::READ_CALL;
 use crate::stage::load::pace::is_open;
+use crate::stage::load::tally::{Counts, Tally};
+use crate::target::{JobPatience, Target};
+use crate::{Result, sql};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::time::Duration;
 
@@ -24,12 +29,15 @@ pub struct Estimate {
 }
 
 impl Estimate {
-    /// Of `calls` from `now` on; `None` where the pipeline file sets no rate, so that nobody can tell.
-    pub fn new(calls: u64, settings: &Load, first_load: bool, now: Timestamp) -> Option<Self> {
+    /// Of `calls`, and of `jobs` seconds in which the target works at what calls have started, from `now` on; `None` where
+    /// nothing tells how long it takes: no rate, no spread and no jobs.
+    pub fn new(calls: u64, jobs: f64, settings: &Load, first_load: bool, now: Timestamp) -> Option<Self> {
         let spread = settings.spread.filter(|_| first_load && calls > 1).map(|spread| spread.0.as_secs_f64());
-        let working = match (settings.rate.map(|rate| seconds_for(calls, rate)), spread) {
-            (Some(at_rate), Some(spread)) => at_rate.max(spread),
-            (at_rate, spread) => at_rate.or(spread)?,
+        let at_rate = settings.rate.map(|rate| seconds_for(calls, rate));
+        let at_least = (at_rate.is_some() || jobs > 0.0).then(|| at_rate.unwrap_or(0.0) + jobs);
+        let working = match (at_least, spread) {
+            (Some(at_least), Some(spread)) => at_least.max(spread),
+            (at_least, spread) => at_least.or(spread)?,
         };
         let mut closed = 0.0;
         if let Some(window) = settings.window.as_ref().filter(|_| calls > 0) {
@@ -54,6 +62,62 @@ impl Estimate {
     }
 }
 
+/// Calls that read, and the time in which the target works at what other calls have started.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, JsonSchema)]
+pub struct Beside {
+    /// Calls by name.
+    pub calls: Counts,
+    /// Seconds for which jobs are waited for.
+    pub job_seconds: f64,
+}
+
+impl Beside {
+    /// Of what a load starts as jobs: operations with their number of calls.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn of(
+        client: &tokio_postgres::Client,
+        target: &dyn Target,
+        account: &str,
+        jobs: &[(&'static str, u64)],
+    ) -> Result<Self> {
+        let mut beside = Self::default();
+        let patience = target.job_patience();
+        for (operation, calls) in jobs {
+            let row = client.query_one(sql::file("deliver/job_seconds.sql")?, &[&account, operation]).await?;
+            let (looks, until_seen) = looks(row.get::<_, Option<f64>>(0), &patience);
+            Tally::add(&mut beside.calls, "ask for jobs", looks * calls);
+            beside.job_seconds += calls.div_ceil(patience.at_once.max(1) as u64) as f64 * until_seen;
+        }
+        if let Some(reading) = target.opt_out_reading() {
+            let since = "select extract(epoch from now() - read_until)::double precision
+                from delivery.opt_out_readings where target = $1";
+            let since: Option<f64> = client.query_opt(since, &[&account]).await?.and_then(|row| row.get(0));
+            let back = reading.back.as_secs_f64();
+            // Readings overlap by a day.
+            let covered = since.map_or(back, |since| (since + 86_400.0).min(back));
+            let parts = (covered / reading.window.as_secs_f64().max(1.0)).ceil();
+            Tally::add(&mut beside.calls, READ_CALL, parts as u64);
+        }
+        Ok(beside)
+    }
+}
+
+/// How often a job is asked for that takes `seconds`, and after how long it is seen to have ended. Of a target that has had
+/// no job yet nobody knows: it is taken to be seen at the second look.
+fn looks(seconds: Option<f64>, patience: &JobPatience) -> (u64, f64) {
+    let mut pause = patience.first.as_secs_f64();
+    let takes = seconds.unwrap_or(2.0 * pause).min(patience.give_up.as_secs_f64());
+    let (mut looks, mut passed) = (1, pause);
+    while passed < takes && pause > 0.0 {
+        pause = (pause * 2.0).min(patience.longest.as_secs_f64());
+        passed += pause;
+        looks += 1;
+    }
+    (looks, passed)
+}
+
 /// The first call needs no waiting.
 fn seconds_for(calls: u64, rate: Rate) -> f64 {
     calls.saturating_sub(1) as f64 * rate.per.as_secs_f64() / f64::from(rate.calls)
@@ -68,8 +132,28 @@ mod tests {
     }
 
     fn estimate(calls: u64, settings: &str, now: &str) -> Option<(f64, f64, String)> {
-        let estimate = Estimate::new(calls, &load(settings), true, now.parse().ok()?)?;
+        let estimate = Estimate::new(calls, 0.0, &load(settings), true, now.parse().ok()?)?;
         Some((estimate.working, estimate.closed, estimate.done_at.to_string()))
+    }
+
+    #[test]
+    fn jobs_are_asked_for_at_growing_pauses_until_they_have_had_their_time() {
+        let patience = JobPatience::default();
+        assert_eq!(looks(Some(3.0), &patience), (1, 5.0));
+        assert_eq!(looks(None, &patience), (2, 15.0));
+        assert_eq!(looks(Some(70.0), &patience), (4, 75.0));
+        assert_eq!(looks(Some(1e9), &patience).1, 1835.0, "given up after half an hour");
+        assert_eq!(looks(None, &JobPatience { first: Duration::ZERO, ..patience }), (1, 0.0));
+    }
+
+    #[test]
+    fn jobs_add_to_the_time_of_the_calls_and_make_an_estimate_by_themselves() {
+        let now = Timestamp::UNIX_EPOCH;
+        let working =
+            |settings, jobs| Estimate::new(11, jobs, &load(settings), true, now).map(|estimate| estimate.working);
+        assert_eq!(working(r#"{"rate": "1/s"}"#, 60.0), Some(70.0));
+        assert_eq!(working("{}", 60.0), Some(60.0));
+        assert_eq!(working(r#"{"rate": "1/s", "spread": "1h"}"#, 60.0), Some(3600.0));
     }
 
     #[test]

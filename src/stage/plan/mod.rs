@@ -17,7 +17,7 @@ pub mod record;
 pub use self::record::{Change, Record, changes};
 
 use self::audit::Audit;
-use self::estimate::Estimate;
+use self::estimate::{Beside, Estimate};
 use self::file::{Header, Line, Origin, Writer, database_mark};
 use super::load::bench::{Bench, Object, Purpose, Rendered, Verdict};
 use super::load::feed::{Baseline, Part};
@@ -31,7 +31,7 @@ use crate::config::Pipeline;
 use crate::config::pipeline::Load as LoadSettings;
 use crate::progress::Progress;
 use crate::store::Database;
-use crate::target::{Operation, Target};
+use crate::target::{Manner, Operation, Target};
 use crate::{Error, Kind, Result, sql};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -82,9 +82,11 @@ pub struct Report {
     pub guard: Option<String>,
     /// What an audit found, if everything was to be compared.
     pub audit: Option<Audit>,
-    /// All calls.
+    /// All calls, those that only read included.
     pub calls: u64,
-    /// How long the calls take at the account's rate, in seconds; `None` without a rate.
+    /// Calls that are no record's: jobs asked for until they end, lists read; and how long jobs are waited for.
+    pub beside: Beside,
+    /// How long the calls take at the account's rate, and the jobs they start, in seconds; `None` without a rate.
     pub seconds: Option<f64>,
     /// The same with closed hours, and when it would be done; `None` without a rate.
     pub estimate: Option<Estimate>,
@@ -248,10 +250,11 @@ pub async fn plan_as(
         audit.end(&bench, &part, &settings).await?;
     }
 
+    let beside = Beside::of(bench.client(), target, &settings.target, &sums.jobs()).await?;
     let (tally, toll, changed_fields) = sums.end();
-    let calls = tally.all_calls();
+    let calls = tally.all_calls() + beside.calls.values().sum::<u64>();
     let load = LoadSettings { rate: pipeline.load.rate.or_else(|| target.rate()), ..pipeline.load.clone() };
-    let estimate = Estimate::new(calls, &load, part.first_load, Timestamp::now());
+    let estimate = Estimate::new(calls, beside.job_seconds, &load, part.first_load, Timestamp::now());
     let mut report = Report {
         pipeline: settings.pipeline.clone(),
         target: settings.target.clone(),
@@ -268,6 +271,7 @@ pub async fn plan_as(
         toll,
         audit,
         calls,
+        beside,
         seconds: estimate.as_ref().map(|estimate| estimate.working),
         estimate,
         delivered,
@@ -382,6 +386,15 @@ impl Sums {
         for change in &record.fields {
             Tally::add(&mut self.changed_fields, change.field.clone(), 1);
         }
+    }
+
+    /// Calls that start a job at the target, by operation.
+    fn jobs(&self) -> Vec<(&'static str, u64)> {
+        let is_job = |name: &str| {
+            self.operations.iter().any(|operation| operation.name == name && operation.manner == Manner::Job)
+        };
+        let calls = |(records, batch): (u64, usize)| records.div_ceil(count(batch.max(1)));
+        self.to_send.iter().filter(|(name, _)| is_job(name)).map(|(name, sent)| (*name, calls(*sent))).collect()
     }
 
     fn end(mut self) -> (Tally, Toll, Counts) {

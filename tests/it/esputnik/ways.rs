@@ -122,3 +122,39 @@ async fn the_example_pipeline_runs_as_it_is_written() {
     assert!(!account.orders.list.is_empty());
     assert_eq!((ran.code, way.proxy.take_refusals()), (Some(3), Vec::new()));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_counts_the_imports_that_are_waited_for() {
+    let way = Way::open(|options| (options.jobs.started, options.jobs.importing) = (1, 1), json!({})).await;
+    for verb in ["extract", "transform"] {
+        assert!(
+            crate::support::world::ended(way.world.wharf(&["-q", verb, "world.yaml"], "").spawn().unwrap())
+                .await
+                .is_done()
+        );
+    }
+    let planned = async || -> Value {
+        let output = way.world.wharf(&["--json", "plan", "world.yaml"], "").output().await.unwrap();
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let plan = planned().await;
+    let beside = &plan["beside"];
+    assert!(
+        beside["calls"]["ask for jobs"].as_u64().unwrap() > 0 && beside["calls"]["read opt-outs"].as_u64().unwrap() > 0
+    );
+    assert!(plan["estimate"]["working"].as_f64().unwrap() >= beside["job_seconds"].as_f64().unwrap(), "{plan:#}");
+    // How often a job is asked for hangs on how long it takes, and here a machine under test is slow.
+    let made = || -> u64 {
+        let account = way.world.sandbox.esputnik().unwrap().account();
+        account.calls.iter().filter(|(call, _)| !call.contains("importstatus")).map(|(_, n)| n).sum()
+    };
+    let before = made();
+    assert!(
+        crate::support::world::ended(way.world.wharf(&["-q", "load", "world.yaml"], "").spawn().unwrap())
+            .await
+            .is_done()
+    );
+    let foreseen = plan["calls"].as_u64().unwrap() - beside["calls"]["ask for jobs"].as_u64().unwrap();
+    let made = made() - before;
+    assert!(foreseen * 2 >= made && foreseen <= made * 2, "{foreseen} were foreseen, {made} were made: {plan:#}");
+}

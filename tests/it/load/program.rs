@@ -176,7 +176,9 @@ async fn the_commands_say_what_a_load_will_do_did_and_could_not_do() {
     assert_eq!(status["rejects"][0], json!({"stage": "delivery", "scope": "crm/test", "code": "no-email", "n": 1}));
     assert_eq!(status["working"], json!([]));
     let words = String::from_utf8(bench.run(&["status"]).stdout).unwrap();
-    assert!(words.contains("pending 0 contacts, 0 orders"), "{words}");
+    assert!(words.contains("target crm (salesmanago, pipeline test): pending 0 contacts, 0 orders"), "{words}");
+    let (unknown, code) = bench.json(&["--json", "status", "tset"]);
+    assert_eq!((code, &unknown["error"]["hint"]), (2, &json!("it knows: test")));
 
     let (list, _) = bench.json(&["--json", "rejects", "list", "--stage", "delivery"]);
     let key = list[0]["key"].as_str().unwrap().to_owned();
@@ -190,6 +192,44 @@ async fn the_commands_say_what_a_load_will_do_did_and_could_not_do() {
     let (dropped, _) = bench.json(&["--json", "rejects", "drop", "--code", "no-email"]);
     assert_eq!(dropped, json!({"dropped": 1}));
     assert_eq!(bench.json(&["--json", "rejects"]).0, json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_status_tells_the_dead_from_the_living_and_the_stale_from_the_fresh() {
+    let bench = Bench::new(json!({}), json!({})).await;
+    people(&bench.shop, 1).await;
+    bench.run(&["load", "shop.yaml"]);
+    let client = bench.shop.client().await;
+    // A run whose process is gone left its row as it was; one that lives holds its lock.
+    let dead = "insert into ops.runs (pipeline, command, holder) values ('test', 'extract', 'gone/1/x')";
+    client.batch_execute(dead).await.unwrap();
+    let alive = wharf::store::Run::begin(&bench.shop.test.db, "test", "transform").await.unwrap();
+    client.batch_execute(dead).await.unwrap();
+    let (status, code) = bench.json(&["--json", "status", "test"]);
+    let runs = status["runs"].as_array().unwrap();
+    let outcomes: Vec<&Value> = runs.iter().take(4).map(|run| &run["outcome"]).collect();
+    assert_eq!((outcomes, code), (vec![&json!("died"), &Value::Null, &json!("died"), &json!("done")], 0));
+    let words = String::from_utf8(bench.run(&["status", "test"]).stdout).unwrap();
+    assert_eq!(words.matches("  running").count(), 1, "{words}");
+    alive.finish(wharf::store::Outcome::Done, None).await.unwrap();
+
+    let reading = "insert into ops.cursors (connection, stream) values ('shop', 'orders'), ('shop', 'customers');
+        insert into ops.readings (connection, stream, read_at)
+        values ('shop', 'orders', now() - interval '3 hours'), ('shop', 'customers', now() - interval '1 minute')";
+    client.batch_execute(reading).await.unwrap();
+    assert_eq!(bench.json(&["--json", "status", "test"]).1, 0, "nobody has set a limit");
+    let file = std::fs::read_to_string(bench.file()).unwrap();
+    std::fs::write(bench.file(), file.replacen('{', "{\"fresh_within\": \"2h\", ", 1)).unwrap();
+    // The file says it; from then on the name is enough.
+    for pipeline in ["shop.yaml", "test"] {
+        let (status, code) = bench.json(&["--json", "status", pipeline]);
+        assert_eq!(code, 1);
+        let stale: Vec<(&Value, &Value)> =
+            status["streams"].as_array().unwrap().iter().map(|stream| (&stream["stream"], &stream["stale"])).collect();
+        assert_eq!(stale, [(&json!("customers"), &json!(false)), (&json!("orders"), &json!(true))]);
+    }
+    let words = String::from_utf8(bench.run(&["status", "test"]).stdout).unwrap();
+    assert!(words.contains("stream shop/orders  read 3 h 0 min ago, newest change -  STALE (fresh_within 2 h 0 min)"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
