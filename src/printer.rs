@@ -76,8 +76,11 @@ impl Printer {
         }
     }
 
-    /// A warning, to stderr.
+    /// A warning, to stderr; not with `-q`.
     pub fn warning(&self, text: impl Display) {
+        if self.verbosity == Verbosity::Quiet {
+            return;
+        }
         let head = self.paint("33", "warning:");
         self.progress.suspend(|| write_line(io::stderr().lock(), &format_args!("{head} {text}")));
     }
