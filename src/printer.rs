@@ -82,8 +82,11 @@ impl Printer {
         }
     }
 
-    /// A warning, to stderr.
+    /// A warning, to stderr; not with `-q`.
     pub fn warning(&self, text: impl Display) {
+        if self.verbosity == Verbosity::Quiet {
+            return;
+        }
         let text = format!("{} {}", self.paint("33", "warning:"), foreign::lines(&text.to_string()));
         self.progress.suspend(|| write_line(io::stderr().lock(), &text));
     }

@@ -2,7 +2,7 @@
 
 use super::{Global, in_file};
 use crate::config::mistakes::{Mistake, Mistakes};
-use crate::config::{self, Loaded, Pipeline};
+use crate::config::{Loaded, Pipeline};
 use crate::error::Exit;
 use crate::printer::Printer;
 use crate::source::Finding;
@@ -63,7 +63,7 @@ struct End {
 /// [`Kind::PipelineFile`] with all mistakes of the file; [`Kind::Interrupted`].
 pub async fn run(global: &Global, args: Args) -> Result<Exit> {
     let printer = &global.printer;
-    let Loaded { pipeline, warnings } = config::load(&args.pipeline)?;
+    let Loaded { pipeline, warnings } = super::pipeline::read(global, &args.pipeline)?;
     let mut checks = Vec::new();
     if !args.offline {
         for connection in &pipeline.sources {

@@ -7,6 +7,7 @@
 pub mod archive;
 pub mod changes;
 pub mod check;
+pub mod completions;
 pub mod db;
 pub mod demo;
 pub mod explain;
@@ -14,6 +15,7 @@ pub mod extract;
 mod hide_password;
 pub mod init;
 pub mod load;
+pub mod man;
 mod pipeline;
 pub mod plan;
 pub mod rejects;
@@ -31,6 +33,7 @@ pub use pipeline::{
     with_pipeline, with_run,
 };
 
+use crate::config::variables::EnvFile;
 use crate::error::Exit;
 use crate::printer::{self, Printer, Verbosity};
 use crate::progress::Progress;
@@ -38,6 +41,7 @@ use crate::{Error, Kind, Result};
 use clap::{Parser, Subcommand};
 use secrecy::{ExposeSecret, SecretString};
 use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use tokio_util::sync::CancellationToken;
 
 const AFTER_HELP: &str = "\
@@ -52,8 +56,8 @@ A first walk:
 
 Database: --database-url or DATABASE_URL; with neither, wharf starts its own private
   PostgreSQL below WHARF_HOME (wharf db --help).
-Environment: WHARF_LOG takes log filters such as wharf=debug, NO_COLOR turns colours off,
-  HTTPS_PROXY and NO_PROXY are respected.
+Environment: WHARF_LOG takes log filters such as wharf=debug, WHARF_LOG_FORMAT=json makes every line
+  of the log a JSON object, NO_COLOR turns colours off, HTTPS_PROXY and NO_PROXY are respected.
 
 Exit codes (docs/cli.md):
   0  done; also if there is nothing to do now: the load window is closed, or another process is
@@ -89,10 +93,14 @@ pub struct Options {
     /// a private one is started
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, global = true, value_name = "URL")]
     pub database_url: Option<SecretString>,
+    /// Read variables of pipeline files (and DATABASE_URL) from this file, one NAME=value a line; those of the environment
+    /// come first, those of `.env` beside the pipeline file last
+    #[arg(long, global = true, value_name = "FILE")]
+    pub env_file: Option<PathBuf>,
     /// Write the result as one JSON document, errors too
     #[arg(long, global = true)]
     pub json: bool,
-    /// Say results, warnings and errors only
+    /// Say results and errors only
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
     /// Say more: records, fields, calls; twice for logs for developers
@@ -121,6 +129,8 @@ pub enum Verb {
     Db(db::Args),
     Sandbox(sandbox::Args),
     Schema(schema::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
 impl Verb {
@@ -143,6 +153,8 @@ impl Verb {
             Verb::Db(args) => db::run(global, args).await,
             Verb::Sandbox(args) => sandbox::run(global, args).await,
             Verb::Schema(args) => schema::run(global, args).await,
+            Verb::Completions(args) => completions::run(global, args).await,
+            Verb::Man(args) => man::run(global, args).await,
         }
     }
 }
@@ -151,6 +163,7 @@ impl Verb {
 #[derive(Debug, Clone)]
 pub struct Global {
     database_url: Option<SecretString>,
+    env_file: EnvFile,
     /// Says results, notes and warnings.
     pub printer: Printer,
     /// Shows meters.
@@ -170,13 +183,26 @@ impl Global {
         let progress = if options.quiet { Progress::silent() } else { Progress::stderr() };
         Self {
             database_url: options.database_url.clone(),
+            env_file: EnvFile::default(),
             printer: Printer::new(options.json, verbosity, progress.clone()),
             progress,
             stop: CancellationToken::new(),
         }
     }
 
-    /// The URL given by option or environment. It may hold a password: never print it.
+    /// With the variables of a file.
+    ///
+    /// # Errors
+    /// [`Kind::Command`] if it cannot be read.
+    pub fn with_env_file(mut self, path: Option<&Path>) -> Result<Self> {
+        let Some(path) = path else { return Ok(self) };
+        self.env_file = EnvFile::read(path)?;
+        let in_file = self.env_file.get("DATABASE_URL").map(SecretString::from);
+        self.database_url = self.database_url.or(in_file);
+        Ok(self)
+    }
+
+    /// The URL given by option, environment or file of variables. It may hold a password: never print it.
     pub fn database_url(&self) -> Option<String> {
         self.database_url.as_ref().map(|url| url.expose_secret().to_owned()).filter(|url| !url.is_empty())
     }

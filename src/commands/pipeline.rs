@@ -2,6 +2,7 @@
 //! with its outcome.
 
 use super::Global;
+use crate::config::variables::{EnvFile, Variables};
 use crate::config::{self, Loaded, Pipeline};
 use crate::error::Exit;
 use crate::printer::Printer;
@@ -64,14 +65,31 @@ pub fn in_file(path: &Path, problems: Vec<fields::Problem>) -> Error {
     config::mistaken(path, problems.into_iter().map(mistake).collect())
 }
 
-/// Reads a pipeline file and says what is worth a look in it.
+/// Reads a pipeline file, with the variables of the environment, of `--env-file` and of `.env` beside it, and says what is
+/// worth a look in it.
 ///
 /// # Errors
-/// [`Kind::PipelineFile`] with all mistakes.
+/// [`Kind::PipelineFile`] with all mistakes; [`Kind::Command`] for a file of variables that cannot be read.
 pub fn load(global: &Global, path: &Path) -> Result<Pipeline> {
-    let Loaded { pipeline, warnings } = config::load(path)?;
+    let Loaded { pipeline, warnings } = read(global, path)?;
     warnings.iter().for_each(|warning| global.printer.warning(warning));
     Ok(pipeline)
+}
+
+/// As [`load`], but the caller says what is worth a look.
+///
+/// # Errors
+/// As [`load`].
+pub fn read(global: &Global, path: &Path) -> Result<Loaded> {
+    let beside = EnvFile::beside(path)?;
+    if beside.get("DATABASE_URL").is_some() && global.database_url().is_none() {
+        global.printer.warning(
+            "DATABASE_URL in .env is not taken, because commands without a pipeline would work in another database: \
+             give --env-file, --database-url, or export it",
+        );
+    }
+    let variables = Variables::environment().or(&global.env_file).or(&beside);
+    config::load(path, &variables)
 }
 
 /// Opens the database that the global options name: connects or starts the private server, migrates.

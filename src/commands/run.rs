@@ -132,20 +132,12 @@ pub(super) fn say(printer: &Printer, report: &RunReport) {
     load::print(printer, &report.load);
     if let Some(archived) = &report.archive {
         printer.line("");
-        printer.line(match &archived.snapshot {
-            Some(snapshot) if archived.written() > 0 => format!(
-                "archive  {} of {} entities changed, {} rows: {}/<entity>/snapshot={snapshot}/",
-                archived.written(),
-                archived.entities.len(),
-                archived.rows(),
-                archived.place
-            ),
-            _ => format!("archive  nothing to write to {}", archived.place),
-        });
-        if let Some(pruned) = archived.pruned.as_ref().filter(|pruned| !pruned.removed.is_empty()) {
-            printer.line(format_args!("archive  {}", pruned.summary()));
+        for line in archived.to_string().lines() {
+            printer.line(format_args!("archive  {line}"));
         }
-        printer.detail(archived);
+        for line in archived.details() {
+            printer.detail(format_args!("         {line}"));
+        }
     }
     say_rejects(printer, report.rejects());
 }

@@ -37,20 +37,12 @@ pub struct Loaded {
     pub warnings: Vec<Mistake>,
 }
 
-/// Reads a pipeline file with the variables of the environment.
+/// Reads a pipeline file with given variables.
 ///
 /// # Errors
 /// [`Kind::PipelineFile`]: the file cannot be read, or has mistakes; then all of them are in the cause
 /// ([`mistakes::Mistakes`]), each with its line.
-pub fn load(path: &Path) -> Result<Loaded> {
-    load_with(path, &Variables::environment())
-}
-
-/// Reads a pipeline file with given variables.
-///
-/// # Errors
-/// As [`load`].
-pub fn load_with(path: &Path, variables: &Variables) -> Result<Loaded> {
+pub fn load(path: &Path, variables: &Variables) -> Result<Loaded> {
     let name = path.display().to_string();
     let unreadable = |why: String| {
         Error::new(Kind::PipelineFile, format!("the pipeline file {name} cannot be read: {why}"))
@@ -65,13 +57,28 @@ pub fn load_with(path: &Path, variables: &Variables) -> Result<Loaded> {
     }
     let bytes = std::fs::read(path).map_err(|error| unreadable(error.to_string()))?;
     match String::from_utf8(bytes) {
-        Ok(text) => parse(&name, &text, variables),
+        Ok(text) => {
+            let mut loaded = parse(&name, &text, variables)?;
+            if let Some(archive) = &mut loaded.pipeline.archive {
+                archive.to = beside(path, &archive.to);
+            }
+            Ok(loaded)
+        }
         Err(error) => {
             let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
             let place = place_behind(&String::from_utf8_lossy(good));
             let hint = Some("save the file as UTF-8".to_owned());
             Err(in_error(&name, vec![(String::new(), Flaw { place, message: "not UTF-8 text".into(), hint })], ""))
         }
+    }
+}
+
+/// What a pipeline file calls `to`, seen from where wharf runs: a folder is named relative to the file.
+fn beside(file: &Path, to: &str) -> String {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    match folder.filter(|_| !to.contains("://") && Path::new(to).is_relative()) {
+        Some(folder) => folder.join(to).components().collect::<std::path::PathBuf>().display().to_string(),
+        None => to.to_owned(),
     }
 }
 

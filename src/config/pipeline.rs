@@ -320,7 +320,7 @@ impl Default for LoadGuard {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Archive {
-    /// A folder (relative to where wharf runs) or the URL of an object store.
+    /// A folder (relative to this file) or the URL of an object store.
     #[schemars(length(min = 1))]
     pub to: String,
     /// How often.
@@ -349,10 +349,10 @@ pub struct ArchiveKeep {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ArchiveEvery {
-    /// At the end of every run.
-    #[default]
+    /// At the end of every run that changed anything.
     Run,
     /// At the end of the first run of a day (UTC).
+    #[default]
     Day,
 }
 

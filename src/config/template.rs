@@ -7,13 +7,54 @@ use super::schema;
 use crate::source::registry::SourcePlatform;
 use crate::target::registry::TargetPlatform;
 use serde_json::Value;
+use url::Url;
 
 const TEMPLATE: &str = include_str!("template.yaml");
 /// Comments are broken before this column.
 const WIDTH: usize = 110;
+/// The longest name that a pipeline file takes.
+const NAME_LENGTH: usize = 60;
+
+/// Where shop and account are, as far as it is known when the file is written.
+#[derive(Debug, Clone, Default)]
+pub struct Addresses {
+    /// The shop's.
+    pub shop: Option<Url>,
+    /// The target account's.
+    pub target: Option<Url>,
+}
+
+impl Addresses {
+    /// Names of pipeline, shop and account. Two shops have two addresses, so their names differ in one database as well;
+    /// the accounts of many shops share an address, so theirs is named after the shop, too.
+    fn names(&self, source: &SourcePlatform, target: &TargetPlatform) -> [String; 3] {
+        let shop = self.shop.as_ref().map(name_of);
+        let account = self.target.as_ref().map_or_else(|| target.name.to_owned(), name_of);
+        let of_shop = shop.as_deref().unwrap_or("account");
+        let pipeline = format!("{}-{}", shop.as_deref().unwrap_or(source.name), target.name);
+        let account = format!("{account}-{of_shop}");
+        let shop = shop.unwrap_or_else(|| format!("{}-shop", source.name));
+        [pipeline, shop, account].map(|name| name.chars().take(NAME_LENGTH).collect())
+    }
+}
+
+/// A name made of an address: `shop.example`, with a folder `shop.example-pl`.
+fn name_of(url: &Url) -> String {
+    let folder: String = url
+        .path_segments()
+        .into_iter()
+        .flatten()
+        .filter(|part| !part.is_empty())
+        .map(|part| format!("-{part}"))
+        .collect();
+    let name = format!("{}{folder}", url.host_str().unwrap_or_default().trim_start_matches("www."));
+    let fits = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
+    name.chars().map(fits).collect::<String>().trim_start_matches(['-', '_', '.']).to_owned()
+}
 
 /// The file.
-pub fn render(source: &SourcePlatform, target: &TargetPlatform) -> String {
+pub fn render(source: &SourcePlatform, target: &TargetPlatform, addresses: &Addresses) -> String {
+    let [pipeline, shop, account] = addresses.names(source, target);
     let mut file = String::new();
     let head = format!(
         "{} to {}: a pipeline file for Wharf. Values such as ${{NAME}} come from the environment, ${{file:/path}} from a \
@@ -26,8 +67,8 @@ pub fn render(source: &SourcePlatform, target: &TargetPlatform) -> String {
     for line in TEMPLATE.lines() {
         let indent = &line[..line.len() - line.trim_start().len()];
         match line.trim_start() {
-            "@SOURCE_EXAMPLE" => example(&mut file, indent, source.example),
-            "@TARGET_EXAMPLE" => example(&mut file, indent, target.example),
+            "@SOURCE_EXAMPLE" => example(&mut file, indent, source.example, addresses.shop.as_ref()),
+            "@TARGET_EXAMPLE" => example(&mut file, indent, target.example, addresses.target.as_ref()),
             "# @SOURCE" => comment(&mut file, indent, &introduction(source.title, source.about, source.credentials)),
             "# @TARGET" => comment(&mut file, indent, &introduction(target.title, target.about, target.credentials)),
             text => match (text.strip_prefix("#= "), text.strip_prefix("#| ")) {
@@ -39,7 +80,9 @@ pub fn render(source: &SourcePlatform, target: &TargetPlatform) -> String {
                 }
                 _ => {
                     let line = line
-                        .replace("@NAME", &format!("{}-{}", source.name, target.name))
+                        .replace("@NAME", &pipeline)
+                        .replace("@SHOP", &shop)
+                        .replace("@ACCOUNT", &account)
                         .replace("@SOURCE_NAME", source.name)
                         .replace("@TARGET_NAME", target.name);
                     file.push_str(&line);
@@ -55,8 +98,12 @@ fn introduction(title: &str, about: &str, credentials: &str) -> String {
     format!("{title}: {about}. The keys are made {credentials}.")
 }
 
-fn example(file: &mut String, indent: &str, lines: &str) {
+fn example(file: &mut String, indent: &str, lines: &str, address: Option<&Url>) {
     for line in lines.lines() {
+        if let Some(url) = address.filter(|_| line.starts_with("base_url:")) {
+            file.push_str(&format!("{indent}base_url: {}\n", url.as_str().trim_end_matches('/')));
+            continue;
+        }
         file.push_str(&format!("{indent}{line}\n"));
     }
 }
@@ -126,7 +173,7 @@ mod tests {
     fn every_pair_gives_a_file_that_is_right_once_its_variables_are_set() {
         for source in source::registry::PLATFORMS {
             for target in target::registry::PLATFORMS {
-                let file = render(source, target);
+                let file = render(source, target, &Addresses::default());
                 let given = variables(&file).into_iter().map(|name| (name.clone(), some_value(&name)));
                 let parsed = parse("init.yaml", &file, &Variables::only(given));
                 let wrong = parsed.err().map(|error| format!("{error}: {:?}", std::error::Error::source(&error)));
@@ -138,7 +185,7 @@ mod tests {
     #[test]
     fn what_is_commented_out_is_right_too() {
         for (source, target) in source::registry::PLATFORMS.iter().zip(target::registry::PLATFORMS) {
-            let file = render(source, target);
+            let file = render(source, target, &Addresses::default());
             // A comment that begins like a key is a key.
             let with_all: Vec<String> = file
                 .lines()
@@ -161,6 +208,27 @@ mod tests {
     }
 
     #[test]
+    fn shop_and_account_are_named_after_their_addresses() {
+        let source = source::registry::find("woocommerce").unwrap();
+        let target = target::registry::find("salesmanago").unwrap();
+        let url = |text: &str| Some(Url::parse(text).unwrap());
+        let addresses =
+            Addresses { shop: url("https://www.shop.example/pl/"), target: url("https://app2.salesmanago.com") };
+        let file = render(source, target, &addresses);
+        for line in [
+            "name: shop.example-pl-salesmanago",
+            "  - connection: shop.example-pl",
+            "    base_url: https://www.shop.example/pl",
+            "  account: app2.salesmanago.com-shop.example-pl",
+            "  base_url: https://app2.salesmanago.com",
+        ] {
+            assert!(file.lines().any(|found| found == line), "{line}\n{file}");
+        }
+        let given = variables(&file).into_iter().map(|name| (name.clone(), some_value(&name)));
+        assert!(parse("init.yaml", &file, &Variables::only(given)).is_ok());
+    }
+
+    #[test]
     fn every_placeholder_finds_its_words() {
         for line in TEMPLATE.lines().map(str::trim_start) {
             if let Some(path) = line.strip_prefix("#= ") {
@@ -180,7 +248,8 @@ mod tests {
         {
             let object = if name == "Pipeline" { schema } else { &schema["$defs"][name] };
             for key in object["properties"].as_object().into_iter().flatten().map(|(key, _)| key) {
-                let elsewhere = ["platform", "base_url", "allow_http"].contains(&key.as_str());
+                // Nothing runs a pipeline by the clock yet.
+                let elsewhere = ["platform", "base_url", "allow_http", "schedule"].contains(&key.as_str());
                 assert!(elsewhere || TEMPLATE.contains(&format!("#= {name}.{key}\n")), "{name}.{key}");
             }
         }
@@ -194,7 +263,7 @@ mod tests {
             for target in target::registry::PLATFORMS {
                 let path = format!("{}/pipelines/{}-{}.yaml", env!("CARGO_MANIFEST_DIR"), source.name, target.name);
                 let Ok(written) = std::fs::read_to_string(&path) else { continue };
-                let file = render(source, target);
+                let file = render(source, target, &Addresses::default());
                 examples += 1;
                 if std::env::var_os("UPDATE_GOLDEN").is_some() {
                     assert!(std::fs::write(&path, &file).is_ok());
@@ -205,6 +274,9 @@ mod tests {
         }
         assert!(examples > 0);
         let first = source::registry::find("woocommerce").zip(target::registry::find("salesmanago"));
-        assert!(first.is_some_and(|(source, target)| render(source, target) == EXAMPLE), "EXAMPLE is one of them");
+        assert!(
+            first.is_some_and(|(source, target)| render(source, target, &Addresses::default()) == EXAMPLE),
+            "EXAMPLE is one of them"
+        );
     }
 }

@@ -165,7 +165,7 @@ fn bytes_that_are_no_text_are_refused_at_their_line() -> std::io::Result<()> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("latin1.yaml");
     std::fs::write(&path, b"name: x\nsources: \xff\n")?;
-    let error = load(&path).err();
+    let error = load(&path, &Variables::environment()).err();
     let shown = error.as_ref().and_then(|error| error.source()).map(ToString::to_string).unwrap_or_default();
     assert!(shown.contains("latin1.yaml:2:10: not UTF-8 text"), "{shown}");
     Ok(())
@@ -173,7 +173,7 @@ fn bytes_that_are_no_text_are_refused_at_their_line() -> std::io::Result<()> {
 
 #[test]
 fn a_missing_file_is_named() {
-    let error = load(Path::new("/no/such/pipeline.yaml")).err();
+    let error = load(Path::new("/no/such/pipeline.yaml"), &Variables::environment()).err();
     assert!(error.is_some_and(|error| error.kind() == Kind::PipelineFile && error.detail().contains("/no/such")));
 }
 

@@ -262,6 +262,11 @@ impl<'text> Reader<'text> {
             let (event, span) = self.event_within(opened)?;
             let node = self.node(event, span, level + 1)?;
             let Some(key) = key else { continue };
+            if key == "<<" {
+                let hint = "write the keys out here, or name the whole value by an anchor: `a: &name {…}`, `b: *name`";
+                self.flaw(place(key_span), "YAML merge keys (`<<`) are not taken", hint);
+                continue;
+            }
             match entries.iter().find(|entry| entry.key == key).map(|entry| entry.place.line) {
                 Some(line) => {
                     let message = format!("`{key}` is given twice; the first is in line {line}");
@@ -344,6 +349,12 @@ mod tests {
             bomb.push_str(&format!("a{level}: &a{level} [{below}]\n"));
         }
         assert!(flaws(&bomb)[0].2.contains("too many values"));
+    }
+
+    #[test]
+    fn a_merge_key_is_named_with_its_line() {
+        let message = "YAML merge keys (`<<`) are not taken".to_owned();
+        assert_eq!(flaws("a: &x {b: 1}\nc:\n  <<: *x\n  d: 2\n"), [(3, 3, message)]);
     }
 
     #[test]

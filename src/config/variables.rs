@@ -2,12 +2,16 @@
 //!
 //! Values come from the environment or a file and never enter a message; names, defaults and paths stand in the file.
 
+use crate::error::{Error, Kind};
 use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
 
-/// Where values of `${…}` come from: given ones first, then the environment of the process.
+/// Where values of `${…}` come from: given ones first, then the environment of the process, then files of variables.
 #[derive(Clone, Default)]
 pub struct Variables {
     given: BTreeMap<String, String>,
+    from_files: BTreeMap<String, String>,
     /// Whether the environment and files are looked at.
     closed: bool,
 }
@@ -20,7 +24,7 @@ impl Variables {
 
     /// These and nothing else; files are not read either.
     pub fn only(given: impl IntoIterator<Item = (String, String)>) -> Self {
-        Self { given: given.into_iter().collect(), closed: true }
+        Self { given: given.into_iter().collect(), closed: true, ..Self::default() }
     }
 
     /// Sets one, before the environment's.
@@ -29,9 +33,69 @@ impl Variables {
         self
     }
 
-    fn get(&self, name: &str) -> Option<String> {
+    /// Adds those of a file; what an earlier file or the environment has stays.
+    pub fn or(mut self, values: &EnvFile) -> Self {
+        for (name, value) in &values.0 {
+            self.from_files.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+        self
+    }
+
+    /// The value of a variable: that of the environment, or else of a file.
+    pub fn get(&self, name: &str) -> Option<String> {
         let from_environment = || if self.closed { None } else { std::env::var(name).ok() };
-        self.given.get(name).cloned().or_else(from_environment)
+        let from_files = || self.from_files.get(name).cloned();
+        self.given.get(name).cloned().or_else(from_environment).or_else(from_files)
+    }
+}
+
+/// A file of variables, one `NAME=value` a line, as shells and containers read them. Its values are never shown.
+#[derive(Clone, Default)]
+pub struct EnvFile(BTreeMap<String, String>);
+
+impl EnvFile {
+    /// Reads a file. The environment of the process stays as it is.
+    ///
+    /// # Errors
+    /// [`Kind::Command`] if it cannot be read, or has a line that is none; the line is not shown, it may be a secret.
+    pub fn read(path: &Path) -> crate::Result<Self> {
+        let shown = path.display();
+        let mut values = BTreeMap::new();
+        let failed = |values: &BTreeMap<String, String>, error: dotenvy::Error| match error {
+            dotenvy::Error::Io(error) => {
+                Error::new(Kind::Command, format!("the file of variables {shown} cannot be read")).because(error)
+            }
+            _ => {
+                let place = values.len() + 1;
+                Error::new(Kind::Command, format!("{shown}: what should be variable {place} is no NAME=value"))
+                    .hint("a value with blanks, `#` or `$` stands in single quotes: NAME='value'")
+            }
+        };
+        for pair in dotenvy::from_path_iter(path).map_err(|error| failed(&values, error))? {
+            let (name, value) = pair.map_err(|error| failed(&values, error))?;
+            values.insert(name, value);
+        }
+        Ok(Self(values))
+    }
+
+    /// The file `.env` beside a pipeline file; none if there is none.
+    ///
+    /// # Errors
+    /// As [`EnvFile::read`].
+    pub fn beside(pipeline: &Path) -> crate::Result<Self> {
+        let path = pipeline.with_file_name(".env");
+        if path.is_file() { Self::read(&path) } else { Ok(Self::default()) }
+    }
+
+    /// Its value of a variable.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+}
+
+impl fmt::Debug for EnvFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.keys()).finish()
     }
 }
 
@@ -185,6 +249,35 @@ mod tests {
         assert_eq!(filled.map(|filled| filled.text), Ok("s3cret".to_owned()));
         let missing = fill("${file:/no/such/file}", &Variables::environment());
         assert!(missing.is_err_and(|wrong| wrong[0].0.contains("/no/such/file")));
+        Ok(())
+    }
+
+    #[test]
+    fn the_environment_comes_before_a_file_and_one_file_before_the_next() -> crate::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text);
+        write("first", "# a comment\nA_WHARF_TEST=one\nPATH=nowhere\nQUOTED='a $b # c'\n")?;
+        write(".env", "A_WHARF_TEST=two\nexport ANOTHER=\"3\"\n")?;
+        let first = EnvFile::read(&folder.path().join("first"))?;
+        let beside = EnvFile::beside(&folder.path().join("shop.yaml"))?;
+        let variables = Variables::environment().or(&first).or(&beside);
+        let text = |of: &str| fill(of, &variables).map(|filled| filled.text).ok();
+        assert_eq!(text("${A_WHARF_TEST}${ANOTHER}${QUOTED}").as_deref(), Some("one3a $b # c"));
+        assert_ne!(text("${PATH}").as_deref(), Some("nowhere"));
+        Ok(())
+    }
+
+    #[test]
+    fn a_line_that_is_no_variable_is_told_without_being_shown() -> crate::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("wrong");
+        std::fs::write(&path, "A=1\nhunter2 hunter2\n")?;
+        let error = EnvFile::read(&path).err().map(|error| format!("{error:?}")).unwrap_or_default();
+        assert!(error.contains("variable 2") && !error.contains("hunter2"), "{error}");
+        let missing = EnvFile::read(&folder.path().join("missing")).err().map(|error| error.kind());
+        assert_eq!(missing, Some(Kind::Command));
+        std::fs::write(&path, "SECRET=hunter2\n")?;
+        assert_eq!(format!("{:?}", EnvFile::read(&path)?), r#"["SECRET"]"#);
         Ok(())
     }
 

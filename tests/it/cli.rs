@@ -211,3 +211,79 @@ fn output_that_nobody_reads_ends_nothing() {
     let output = wharf(folder.path(), &["schema"]).stdout(writer).output().unwrap();
     assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
 }
+
+#[test]
+fn variables_come_from_the_environment_then_from_the_file_named_then_from_the_one_beside() {
+    let folder = folder();
+    let pipelines = folder.path().join("pipelines");
+    std::fs::create_dir(&pipelines).unwrap();
+    let text = PIPELINE.replace("${WOO_KEY}", "${FIRST}").replace("${SM_API_KEY}", "${SECOND}");
+    std::fs::write(pipelines.join("shop.yaml"), format!("{text}archive: {{to: ./archive}}\n")).unwrap();
+    std::fs::write(pipelines.join(".env"), "SECOND=hunter2\nDATABASE_URL=postgres://u:hunter2@h/d\n").unwrap();
+    std::fs::write(folder.path().join("keys"), "FIRST=ck_0123456789abcdef0123456789abcdef01234567\n").unwrap();
+
+    let check = ["check", "pipelines/shop.yaml", "--offline"];
+    let output = run(folder.path(), &check);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("FIRST is not set") && !stderr(&output).contains("SECOND"), "{}", stderr(&output));
+    let output = run(folder.path(), &[&["--env-file", "keys"][..], &check].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stderr(&output).contains("DATABASE_URL in .env is not taken"), "{}", stderr(&output));
+    assert!(!stderr(&output).contains("hunter2"));
+    let output = run(folder.path(), &[&["-q", "--env-file", "keys"][..], &check].concat());
+    assert_eq!((output.status.code(), stderr(&output)), (Some(0), String::new()));
+
+    let output = run(folder.path(), &[&["--env-file", "missing"][..], &check].concat());
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("missing cannot be read"), "{}", stderr(&output));
+    // A folder is named relative to the file, not to where wharf runs.
+    let output = run(folder.path(), &["--env-file", "keys", "archive", "verify", "pipelines/shop.yaml"]);
+    assert!(stderr(&output).contains("no archive at pipelines/archive"), "{}", stderr(&output));
+}
+
+#[test]
+fn logs_are_objects_for_programs_that_gather_them() {
+    let folder = folder();
+    let url = "postgres://u@127.0.0.1:9/d?fallback_application_name=odd";
+    let mut command = wharf(folder.path(), &["status", "--database-url", url]);
+    let output = command.env("WHARF_LOG", "debug").env("WHARF_LOG_FORMAT", "json").output().unwrap();
+    let text = stderr(&output);
+    let logs: Vec<&str> = text.lines().filter(|line| line.starts_with('{')).collect();
+    assert!(!logs.is_empty(), "{text}");
+    for line in logs {
+        let event: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(event["level"].is_string() && event["message"].is_string(), "{line}");
+    }
+    let output = wharf(folder.path(), &["schema"]).env("WHARF_LOG_FORMAT", "xml").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("`xml` is no format of logs"), "{}", stderr(&output));
+}
+
+#[test]
+fn completions_and_manual_know_the_verbs() {
+    let folder = folder();
+    for shell in ["bash", "zsh", "fish"] {
+        let output = run(folder.path(), &["completions", shell]);
+        assert!(output.status.success() && stdout(&output).contains("completions"), "{shell}");
+        assert!(stdout(&output).contains("env-file"), "{shell}");
+    }
+    let output = run(folder.path(), &["man"]);
+    assert!(stdout(&output).contains(".TH wharf 1") && stdout(&output).contains("extract"), "{}", stdout(&output));
+    let output = run(folder.path(), &["man", "--out", "man1"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let page = std::fs::read_to_string(folder.path().join("man1/wharf-run.1")).unwrap();
+    assert!(page.contains("PIPELINE"), "{page}");
+}
+
+#[test]
+fn init_names_the_shop_after_its_address() {
+    let folder = folder();
+    let arguments = ["init", "woocommerce", "salesmanago", "--shop-url", "https://shop.example"];
+    let output = run(folder.path(), &arguments);
+    let text = stdout(&output);
+    assert!(text.contains("connection: shop.example\n") && text.contains("base_url: https://shop.example\n"), "{text}");
+    assert!(text.contains("account: salesmanago-shop.example\n"), "{text}");
+    assert!(!text.contains("schedule"), "nothing runs it yet");
+    let output = run(folder.path(), &["init", "woocommerce", "salesmanago", "--shop-url", "shop"]);
+    assert_eq!(output.status.code(), Some(2));
+}

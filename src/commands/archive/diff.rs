@@ -10,7 +10,7 @@ use std::io::{self, ErrorKind, Write};
 
 const EXAMPLES: &str = "\
 Examples:
-  wharf archive diff ./archive 20260131T000000.000000Z 20260201T000000.000000Z
+  wharf archive diff ./archive 20260131T000000_000000Z 20260201T000000_000000Z
   wharf archive diff ./archive 2026-01-31T00:00:00Z 2026-02-01T00:00:00Z --entity canonical.contacts
   wharf --json archive diff s3://bucket/archive 2026-01-01T00:00:00Z 2026-02-01T00:00:00Z --limit 0 | tail -n 1
 

@@ -3,6 +3,7 @@
 mod diff;
 mod prune;
 mod restore;
+mod sql;
 mod verify;
 
 use super::{Global, with_pipeline};
@@ -21,16 +22,18 @@ Examples:
   wharf archive diff ./archive 2026-01-31T00:00:00Z 2026-02-01T00:00:00Z
   wharf archive prune shop.yaml --dry-run
   wharf archive restore ./archive --database-url postgres://localhost/empty
-  duckdb -c \"from 'archive/canonical.orders/snapshot=*/*.parquet'\"
-  python -c \"import pyarrow.parquet as p; print(p.read_table('archive/canonical.orders'))\"
+  wharf archive sql shop.yaml > views.sql views of the current snapshot, for DuckDB
+  duckdb -init views.sql -c 'select count(*) from canonical.orders'
 
 Layout: <root>/<entity>/snapshot=<UTC time>/part-00000.parquet and _manifest.json beside it; <root>/_latest.json
-names the current snapshot of every entity. Entities that did not change keep their last snapshot.";
+names the current snapshot of every entity. Entities that did not change keep their last snapshot, and one of a large
+table holds only what changed: its manifest names the layers below. All snapshots together hold a row several times.";
 
 /// Write Parquet snapshots of staging, canonical and marts; verify, compare, prune and restore them
 ///
 /// All entities show one instant of the database. Each appears whole or not at all: stopped or killed, the archive leaves
-/// nothing half-written to be seen. What did not change since its last snapshot is not written again.
+/// nothing half-written to be seen. What did not change since its last snapshot is not written again; of a large table only
+/// what changed is.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Args {
@@ -51,6 +54,7 @@ enum Action {
     Diff(diff::Args),
     Restore(restore::Args),
     Prune(prune::Args),
+    Sql(sql::Args),
 }
 
 /// Which archive a subcommand works on.
@@ -88,6 +92,7 @@ pub async fn run(global: &Global, args: Args) -> Result<Exit> {
         (Some(Action::Diff(args)), _) => diff::run(global, args).await,
         (Some(Action::Restore(args)), _) => restore::run(global, args).await,
         (Some(Action::Prune(args)), _) => prune::run(global, args).await,
+        (Some(Action::Sql(args)), _) => sql::run(global, args).await,
         (None, Some(pipeline)) => write(global, pipeline, args.to).await,
         (None, None) => Err(Error::new(Kind::Command, "name a pipeline file")),
     }
@@ -115,6 +120,9 @@ fn no_place() -> Error {
 
 /// Says what an archive run did.
 pub(in crate::commands) fn say(printer: &Printer, report: &ArchiveReport) {
+    for line in report.details() {
+        printer.detail(format_args!("archive    {line}"));
+    }
     for line in report.to_string().lines() {
         printer.line(format_args!("archive    {line}"));
     }

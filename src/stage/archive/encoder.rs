@@ -30,6 +30,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Arc;
 use tokio::sync::mpsc;
+use xxhash_rust::xxh3::xxh3_128;
 
 /// Bytes of a file that travel together.
 const PIECE: usize = 1 << 20;
@@ -43,10 +44,31 @@ pub(super) struct Piece {
     pub bytes: Option<Bytes>,
 }
 
+/// What the files of a COPY are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Files {
+    /// Rows: `part-00000.parquet`.
+    Rows,
+    /// What a layer replaces in older ones: `_replaced-00000.pq`, which neither a reader of folders nor a glob
+    /// `*.parquet` takes for rows.
+    Replaced,
+}
+
+impl Files {
+    fn name(self, number: usize) -> String {
+        match self {
+            Self::Rows => format!("part-{number:05}.parquet"),
+            Self::Replaced => format!("_replaced-{number:05}.pq"),
+        }
+    }
+}
+
 /// The snapshot of one entity in the making.
 pub(super) struct Encoder {
     entity: String,
+    files: Files,
     columns: Vec<Column>,
+    content: u128,
     limits: Limits,
     meter: Meter,
     pieces: mpsc::Sender<Piece>,
@@ -70,13 +92,14 @@ struct Part {
 }
 
 impl Encoder {
-    /// A snapshot without rows yet, whose files leave by `pieces`.
+    /// A snapshot without rows yet, whose files leave by `pieces`; `files` says how they are named.
     ///
     /// # Errors
     /// [`Kind::Internal`] if the columns have no Parquet schema.
     pub(super) fn new(
         entity: &str,
         snapshot: &str,
+        files: Files,
         columns: &[Column],
         limits: &Limits,
         meter: &Meter,
@@ -85,7 +108,9 @@ impl Encoder {
         let schema = Arc::new(Schema::new(columns.iter().map(Column::field).collect::<Vec<_>>()));
         Ok(Self {
             entity: entity.to_owned(),
+            files,
             columns: columns.to_vec(),
+            content: 0,
             limits: limits.clone(),
             meter: meter.clone(),
             pieces,
@@ -127,6 +152,7 @@ impl Encoder {
             if self.part.is_none() {
                 self.part = Some(self.open_part()?);
             }
+            let row = rest;
             for index in 0..self.builders.len() {
                 let bytes = copy_rows::field(&mut rest)?;
                 let odd = self.builders[index]
@@ -136,6 +162,8 @@ impl Encoder {
                     self.note_odd(index, &value)?;
                 }
             }
+            // In any order: nobody tells a mart in which one to come.
+            self.content = self.content.wrapping_add(xxh3_128(&row[..row.len() - rest.len()]));
             self.batched_rows += 1;
             let rows_of_part = self.part.as_ref().map_or(0, |part| part.rows) + self.batched_rows as u64;
             if self.batched_rows >= self.limits.batch_rows
@@ -203,11 +231,12 @@ impl Encoder {
             parts: self.parts,
             odd_values: self.odd_values,
             odd_values_sha256,
+            content: format!("{:032x}", self.content),
         })
     }
 
     fn open_part(&self) -> Result<Part> {
-        let name = format!("part-{:05}.parquet", self.parts.len());
+        let name = self.files.name(self.parts.len());
         let outlet = Outlet::new(&name, self.pieces.clone());
         let options = ArrowWriterOptions::new()
             .with_properties(self.properties.clone())

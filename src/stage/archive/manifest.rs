@@ -11,8 +11,9 @@ use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// Version of the two documents below; a reader refuses what it does not know.
-pub(super) const FORMAT: u32 = 1;
+/// Version of the two documents below. A reader refuses what is newer; 1 had no layers, so that its snapshots are read as
+/// snapshots of one layer.
+pub(super) const FORMAT: u32 = 2;
 /// The manifest's name in a snapshot's folder. Readers of a whole folder (pyarrow, Spark, pandas) take every file for data
 /// whose name does not begin with an underscore.
 pub(super) const MANIFEST: &str = "_manifest.json";
@@ -32,7 +33,7 @@ pub struct Manifest {
     pub format: u32,
     /// Schema and name of the table or view: `canonical.orders`.
     pub entity: String,
-    /// Name of the snapshot: `20260131T235959.123456Z`.
+    /// Name of the snapshot: `20260131T235959_123456Z`.
     pub snapshot: String,
     /// The instant that the snapshot shows; all entities of one archive run show the same.
     pub taken_at: Timestamp,
@@ -46,15 +47,28 @@ pub struct Manifest {
     pub schema_version: Option<i64>,
     /// The Wharf that wrote it.
     pub wharf_version: String,
-    /// Rows in all parts.
+    /// Rows of the entity at that instant: those of all layers that no newer layer replaces.
     pub rows: u64,
     /// The columns, in order.
     pub columns: Vec<ManifestColumn>,
     /// Names of the columns of the primary key, in its order; empty for a mart, whose rows have none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub key: Vec<String>,
-    /// The data files.
+    /// The data files of this snapshot: all rows, or, where `older` names layers, those that changed since.
     pub parts: Vec<ManifestPart>,
+    /// The columns by whose values rows of older layers are replaced; empty if this snapshot holds all rows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scope: Vec<String>,
+    /// Files with the values of `scope` that changed: rows of older layers with any of these are no more, and `parts` has
+    /// what took their place, if anything did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaced: Vec<ManifestPart>,
+    /// The layers below this one, newest first; the last one holds all rows of its instant.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub older: Vec<Layer>,
+    /// Hash of the rows in any order, by which a mart that was worked out again and came out the same is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<String>,
     /// Values per column that its type has no place for (null in the data) or that were rounded; each is listed in
     /// `_odd-values.jsonl` with part, row and exact value.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -69,6 +83,47 @@ pub struct Manifest {
     /// SHA-256 of `_odd-values.jsonl`, hexadecimal; absent if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub odd_values_sha256: Option<String>,
+}
+
+/// The files of an earlier snapshot of the same entity that a snapshot is made of, too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Layer {
+    /// The snapshot in whose folder they are.
+    pub snapshot: String,
+    /// Its data files.
+    pub parts: Vec<ManifestPart>,
+    /// Its files of what it replaces in the layers below.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaced: Vec<ManifestPart>,
+    /// Its values that their type has no place for, by column.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub odd_values: BTreeMap<String, u64>,
+}
+
+impl Manifest {
+    /// This snapshot's own files as a layer of a later one.
+    pub(super) fn as_layer(&self) -> Layer {
+        Layer {
+            snapshot: self.snapshot.clone(),
+            parts: self.parts.clone(),
+            replaced: self.replaced.clone(),
+            odd_values: self.odd_values.clone(),
+        }
+    }
+
+    /// What the snapshot is made of, newest first: for each layer a manifest that speaks of its files alone.
+    pub(super) fn layers(&self) -> Vec<Manifest> {
+        let of_layer = |layer: Layer| Manifest {
+            snapshot: layer.snapshot,
+            rows: layer.parts.iter().map(|part| part.rows).sum(),
+            parts: layer.parts,
+            replaced: layer.replaced,
+            odd_values: layer.odd_values,
+            older: Vec::new(),
+            ..self.clone()
+        };
+        std::iter::once(self.as_layer()).chain(self.older.iter().cloned()).map(of_layer).collect()
+    }
 }
 
 /// One column of a manifest.
@@ -187,15 +242,17 @@ fn seal_of(document: &Value) -> String {
     hex::encode(hash.finalize())
 }
 
-/// The sortable, file-name-safe name of the snapshot of an instant: `20260131T235959.123456Z`.
+/// The sortable, file-name-safe name of the snapshot of an instant: `20260131T235959_123456Z`. Every reader of partitioned
+/// folders takes it for a text: with a point instead, Polars would make a time of it and DuckDB a text.
 pub(super) fn snapshot_name(at: Timestamp) -> String {
-    at.strftime("%Y%m%dT%H%M%S.%6fZ").to_string()
+    at.strftime("%Y%m%dT%H%M%S_%6fZ").to_string()
 }
 
 /// A name that sorts right after `name`, for a clock that was set back.
 pub(super) fn name_after(name: &str) -> String {
     const FORMAT: &str = "%Y%m%dT%H%M%S%.fZ";
-    let later = jiff::civil::DateTime::strptime(FORMAT, name)
+    // Names of format 1 had the point.
+    let later = jiff::civil::DateTime::strptime(FORMAT, name.replace('_', "."))
         .and_then(|at| at.checked_add(jiff::SignedDuration::from_micros(1)))
         .and_then(|at| at.to_zoned(jiff::tz::TimeZone::UTC));
     match later {
@@ -233,13 +290,14 @@ mod tests {
 
     #[test]
     fn a_name_after_another_sorts_after_it() {
-        assert_eq!(name_after("20261231T235959.999999Z"), "20270101T000000.000000Z");
+        assert_eq!(name_after("20261231T235959_999999Z"), "20270101T000000_000000Z");
+        assert_eq!(name_after("20261231T235959.999999Z"), "20270101T000000_000000Z");
         assert_eq!(name_after("odd"), "odd+");
     }
 
     #[test]
     fn a_name_is_safe_in_any_file_system() {
         let at: Timestamp = "2026-01-31T23:59:59.1234Z".parse().unwrap();
-        assert_eq!(snapshot_name(at), "20260131T235959.123400Z");
+        assert_eq!(snapshot_name(at), "20260131T235959_123400Z");
     }
 }

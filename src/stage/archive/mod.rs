@@ -2,8 +2,9 @@
 //!
 //! One repeatable-read transaction streams every entity (binary COPY → Arrow batches → Parquet), so an order is never
 //! without its contact. What did not change since its last snapshot is not written again: `_latest.json` at the root names
-//! the snapshot that shows each entity's present state. Only when all entities are written are they published, one rename
-//! each; a run that is killed leaves nothing that a reader could take for a snapshot.
+//! the snapshot that shows each entity's present state. Of a large table only what changed is written ([`layers`]). Only
+//! when all entities are written are they published, one rename each; a run that is killed leaves nothing that a reader
+//! could take for a snapshot.
 //!
 //! May enter: the database, the place that `archive.to` names. The types are listed in `column`, the layout in `place`.
 
@@ -15,6 +16,7 @@ mod diff;
 mod encoder;
 mod entities;
 mod feed;
+mod layers;
 mod manifest;
 mod numeric;
 mod parquet_schema;
@@ -26,6 +28,7 @@ mod report;
 mod restore;
 mod time;
 mod verify;
+mod views;
 mod writer;
 
 pub use counts::{Comparison, compare_counts};
@@ -36,15 +39,19 @@ pub use prune::{Keep, PruneReport, Pruned, prune};
 pub use report::{ArchiveReport, EntityReport, Outcome};
 pub use restore::{Mode, RestoreReport, RestoredEntity, restore};
 pub use verify::{EntityCheck, Finding, Scope, Snapshots, VerifyReport, verify};
+pub use views::{Views, views};
 pub use writer::Limits;
 
 use crate::config::pipeline::{Archive, ArchiveEvery, ArchiveKeep};
 use crate::error::{Error, Kind, Result};
 use crate::failpoint::{self, Bug, Point};
+use crate::progress::Meter;
 use crate::sql;
 use crate::stage::Context;
 use crate::store::lease::Lease;
 use crate::store::migrate;
+use column::Column;
+use encoder::Files;
 use entities::{Before, CHANGES, Entity, RunRange};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -248,21 +255,32 @@ impl Work<'_> {
             }
             let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let Some(entity) = next else { return Ok(reports) };
-            let outcome = match heed(stop, self.unchanged_since(reader, &entity)).await? {
+            let before = heed(stop, self.before(&entity)).await?;
+            let outcome = match heed(stop, self.unchanged_since(reader, &entity, before.as_ref())).await? {
                 Some(since) => Outcome::Unchanged { since },
-                None => self.write(reader, &entity, stop).await?,
+                None => self.write(reader, &entity, before.as_ref(), stop).await?,
             };
             reports.push(EntityReport { entity: entity.name, outcome });
         }
     }
 
-    /// The name of the snapshot that shows the entity as it is now, if there is one.
-    async fn unchanged_since(&self, transaction: &Transaction<'_>, entity: &Entity) -> Result<Option<String>> {
+    /// The current snapshot of an entity, if it is one of this database's with the columns that the entity has now.
+    async fn before(&self, entity: &Entity) -> Result<Option<Manifest>> {
         let Some(snapshot) = self.latest.and_then(|latest| latest.entities.get(&entity.name)) else { return Ok(None) };
-        let Some(manifest) = self.place.manifest(&entity.name, snapshot).await? else { return Ok(None) };
-        if manifest.database != self.frame.database || manifest.columns != columns_of(entity) {
-            return Ok(None);
-        }
+        let manifest = self.place.manifest(&entity.name, snapshot).await?;
+        Ok(manifest
+            .filter(|manifest| manifest.database == self.frame.database && manifest.columns == columns_of(entity)))
+    }
+
+    /// The name of the snapshot that shows the entity as it is now, if there is one.
+    async fn unchanged_since(
+        &self,
+        transaction: &Transaction<'_>,
+        entity: &Entity,
+        before: Option<&Manifest>,
+    ) -> Result<Option<String>> {
+        let Some(manifest) = before else { return Ok(None) };
+        let snapshot = &manifest.snapshot;
         if entity.name == CHANGES {
             let range = RunRange { after: manifest.watermark, through: self.frame.watermark };
             return Ok((!entities::feed_has(transaction, range).await?).then(|| snapshot.clone()));
@@ -272,42 +290,81 @@ impl Work<'_> {
             looked_at: self.latest.map_or(0, |latest| latest.watermark),
             rows: manifest.rows,
             same_day: day(manifest.taken_at) == day(self.frame.taken_at),
-            fingerprint: manifest.fingerprint,
+            fingerprint: manifest.fingerprint.clone(),
         };
         let changed = entity.changed_since(transaction, &before).await?;
         Ok((!changed).then(|| snapshot.clone()))
     }
 
-    async fn write(&self, transaction: &Transaction<'_>, entity: &Entity, stop: &CancellationToken) -> Result<Outcome> {
+    /// Writes what changed since `before`, or all rows, into the draft.
+    async fn write(
+        &self,
+        transaction: &Transaction<'_>,
+        entity: &Entity,
+        before: Option<&Manifest>,
+        stop: &CancellationToken,
+    ) -> Result<Outcome> {
         let step = self.ctx.run.step("archive", &entity.name).await?;
-        let meter = self.ctx.progress.meter(format!("archive {}", entity.name), entity.estimated_rows);
         let range = match entity.name == CHANGES {
             true => Some(RunRange { after: self.feed_archived().await?, through: self.frame.watermark }),
             false => None,
         };
-        let statement = entity.copy_statement(range);
-        let copy = heed(stop, async { Ok(transaction.copy_out(&statement).await?) }).await?;
-        let written = writer::write(self.draft, &entity.name, &entity.columns, self.limits, copy, &meter, stop).await?;
-        let odd_values: u64 = written.odd_values.values().sum();
-        let outcome = Outcome::Written {
-            rows: written.rows,
-            bytes: written.bytes,
-            parts: written.parts.len() as u64,
-            odd_values,
+        let (schema_version, limits) = (self.frame.schema_version, self.limits);
+        let delta = match before {
+            Some(before) => {
+                heed(stop, layers::delta(transaction, self.place, entity, before, schema_version, limits)).await?
+            }
+            None => None,
         };
-        meter.finish(format_args!("{} rows, {}", written.rows, indicatif::HumanBytes(written.bytes)));
-        step.finish(serde_json::json!({
-            "rows": written.rows,
-            "bytes": written.bytes,
-            "parts": written.parts.len(),
-            "odd_values": odd_values,
-        }))
-        .await?;
+        let meter = self
+            .ctx
+            .progress
+            .meter(format!("archive {}", entity.name), if delta.is_some() { None } else { entity.estimated_rows });
+        let stream = Stream { draft: self.draft, limits, entity, transaction, meter: &meter, stop };
+        let (written, replaced) = match &delta {
+            Some(delta) => {
+                let scope: Vec<Column> =
+                    entity.columns.iter().filter(|column| delta.scope.contains(&column.name)).cloned().collect();
+                let replaced = stream.store(Files::Replaced, &scope, &delta.replaced).await?;
+                (stream.store(Files::Rows, &entity.columns, &delta.rows).await?, Some(replaced))
+            }
+            None => (stream.store(Files::Rows, &entity.columns, &entity.copy_statement(range)).await?, None),
+        };
+        let bytes = written.bytes + replaced.as_ref().map_or(0, |replaced| replaced.bytes);
+        let rows = written.rows;
         let mut manifest = self.manifest(entity, written);
         manifest.fingerprint = entity.fingerprint(transaction).await?;
         manifest.after_run = range.map(|range| range.after);
-        self.draft.put_manifest(&manifest).await?;
-        failpoint::reach(Point::ArchiveManifestWritten)?;
+        if let (Some(delta), Some(replaced), Some(before)) = (delta, replaced, before) {
+            manifest.rows = delta.total;
+            manifest.scope = delta.scope;
+            manifest.replaced = replaced.parts;
+            manifest.content = None;
+            manifest.older = before.layers().iter().map(Manifest::as_layer).collect();
+        }
+        let is_as_before = before.is_some_and(|before| {
+            manifest.content.is_some() && manifest.content == before.content && entity.name != CHANGES
+        });
+        let outcome = match before.filter(|_| is_as_before) {
+            Some(before) => {
+                self.draft.forget(&entity.name).await?;
+                meter.finish("as before");
+                Outcome::Unchanged { since: before.snapshot.clone() }
+            }
+            None => {
+                self.draft.put_manifest(&manifest).await?;
+                failpoint::reach(Point::ArchiveManifestWritten)?;
+                meter.finish(format_args!("{rows} rows, {}", indicatif::HumanBytes(bytes)));
+                Outcome::Written {
+                    rows,
+                    total: manifest.rows,
+                    bytes,
+                    parts: manifest.parts.len() as u64,
+                    odd_values: manifest.odd_values.values().sum(),
+                }
+            }
+        };
+        step.finish(outcome.counts()).await?;
         Ok(outcome)
     }
 
@@ -337,6 +394,10 @@ impl Work<'_> {
             columns: columns_of(entity),
             key: entity.key.clone(),
             parts: written.parts,
+            scope: Vec::new(),
+            replaced: Vec::new(),
+            older: Vec::new(),
+            content: Some(written.content),
             odd_values: written.odd_values,
             fingerprint: None,
             after_run: None,
@@ -401,8 +462,27 @@ impl Work<'_> {
     }
 }
 
+/// Where the rows of one entity go.
+struct Stream<'a> {
+    draft: &'a Draft,
+    limits: &'a Limits,
+    entity: &'a Entity,
+    transaction: &'a Transaction<'a>,
+    meter: &'a Meter,
+    stop: &'a CancellationToken,
+}
+
+impl Stream<'_> {
+    /// Writes what a COPY sends into files of the draft.
+    async fn store(&self, files: Files, columns: &[Column], statement: &str) -> Result<Written> {
+        let Self { draft, limits, entity, transaction, meter, stop } = self;
+        let copy = heed(stop, async { Ok(transaction.copy_out(statement).await?) }).await?;
+        writer::write(draft, &entity.name, files, columns, limits, copy, meter, stop).await
+    }
+}
+
 fn columns_of(entity: &Entity) -> Vec<ManifestColumn> {
-    let describe = |column: &column::Column| ManifestColumn {
+    let describe = |column: &Column| ManifestColumn {
         name: column.name.clone(),
         postgres_type: column.postgres_type.clone(),
         arrow_type: column.kind.data_type().to_string(),

@@ -3,7 +3,7 @@
 //! ```text
 //! <root>/_latest.json                                              the current snapshot of every entity
 //! <root>/_snapshots/<name>.json                                    the same of an earlier instant
-//! <root>/<entity>/snapshot=<name>/part-00000.parquet, …, _manifest.json
+//! <root>/<entity>/snapshot=<name>/part-00000.parquet, …, _manifest.json   its own files; older layers lie in theirs
 //! <root>/_writing/<database>/<name>/<entity>/…                     a run at work, or what a killed one left
 //! ```
 //!
@@ -26,11 +26,15 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use std::error::Error as StdError;
 use std::io::ErrorKind;
-use std::os::unix::fs::PermissionsExt;
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 pub(super) const WRITING: &str = "_writing";
+/// Rights of what is written to a disk.
+const PRIVATE_FOLDER: u32 = 0o700;
+const PRIVATE_FILE: u32 = 0o600;
 /// Bytes gathered per write; on object stores the size of an upload's parts.
 const WRITE_BUFFER: usize = 8 << 20;
 const WRITE_BUFFER_ON_DISK: usize = 1 << 20;
@@ -98,12 +102,12 @@ impl Place {
         let shown = folder.display().to_string();
         if !create && !tokio::fs::try_exists(&folder).await.unwrap_or(true) {
             return Err(Error::new(Kind::Io, format!("there is no archive at {shown}: no such folder")).hint(
-                "name the folder or URL that the pipeline's `archive.to` names; it is relative to where wharf runs",
+                "name the folder or URL that the pipeline's `archive.to` names; a pipeline's folder is relative to its file, PLACE to where wharf runs",
             ));
         }
         let opened = async {
             if create {
-                tokio::fs::create_dir_all(&folder).await?;
+                private_folder(&folder)?;
             }
             tokio::fs::canonicalize(&folder).await
         };
@@ -205,8 +209,14 @@ impl Place {
         let json = serde_json::to_vec_pretty(document).map_err(|error| {
             Error::new(Kind::Internal, format!("{path} for the archive cannot be written as JSON")).because(error)
         })?;
-        self.store.put(path, PutPayload::from(json)).await.map_err(|error| self.write_failed(path, error))?;
-        Ok(())
+        let Some(file) = self.on_disk(path) else {
+            self.store.put(path, PutPayload::from(json)).await.map_err(|error| self.write_failed(path, error))?;
+            return Ok(());
+        };
+        let written = tokio::task::spawn_blocking(move || write_privately(&file, &json)).await;
+        written
+            .map_err(|error| Error::new(Kind::Internal, "writing a page was cut short").because(error))?
+            .map_err(|error| self.write_failed(path, error))
     }
 
     /// Removes what killed runs of this database left, and begins a new draft.
@@ -215,6 +225,10 @@ impl Place {
     /// [`Kind::Io`].
     pub(super) async fn begin(&self, database: &str, snapshot: &str) -> Result<Draft> {
         self.sweep(database).await?;
+        if let Some(folder) = self.on_disk(&self.at(&[WRITING])) {
+            // What is written below it is for nobody else from its first byte on.
+            private_folder(&folder).map_err(|error| self.write_failed(&self.at(&[WRITING]), error))?;
+        }
         Ok(Draft { place: self.clone(), database: database.to_owned(), snapshot: snapshot.to_owned() })
     }
 
@@ -309,6 +323,14 @@ impl Draft {
         self.place.failed(what, error)
     }
 
+    /// Removes what was written of an entity: it came out as before.
+    ///
+    /// # Errors
+    /// [`Kind::Io`].
+    pub(super) async fn forget(&self, entity: &str) -> Result<()> {
+        self.place.remove_all(&self.place.at(&[WRITING, &self.database, &self.snapshot, entity])).await
+    }
+
     /// Adds the manifest, after all other files of the entity.
     ///
     /// # Errors
@@ -324,15 +346,11 @@ impl Draft {
     pub(super) async fn publish(&self, entity: &str) -> Result<()> {
         let from = self.place.at(&[WRITING, &self.database, &self.snapshot, entity]);
         let to = self.place.at(&[entity, &Place::snapshot_folder(&self.snapshot)]);
-        let is_private = entity == super::entities::SETTINGS;
         match (self.place.on_disk(&from), self.place.on_disk(&to)) {
-            // The salt of contact ids is for those who may read the database.
-            (Some(from), Some(folder)) => {
-                tokio::task::spawn_blocking(move || rename_durably(&from, &folder, is_private))
-                    .await
-                    .map_err(|error| Error::new(Kind::Internal, "publishing a snapshot was cut short").because(error))?
-                    .map_err(|error| self.place.write_failed(&to, error))
-            }
+            (Some(from), Some(folder)) => tokio::task::spawn_blocking(move || rename_durably(&from, &folder))
+                .await
+                .map_err(|error| Error::new(Kind::Internal, "publishing a snapshot was cut short").because(error))?
+                .map_err(|error| self.place.write_failed(&to, error)),
             _ => self.publish_by_copy(&from, &to).await,
         }
     }
@@ -370,16 +388,37 @@ impl Draft {
     }
 }
 
-/// Renames a folder whose files are synced already, so that the rename outlives a power cut too.
-fn rename_durably(from: &std::path::Path, to: &std::path::Path, is_private: bool) -> std::io::Result<()> {
+/// Renames a folder whose files are synced already, so that the rename outlives a power cut too. People's data is for the
+/// user alone who runs wharf.
+fn rename_durably(from: &std::path::Path, to: &std::path::Path) -> std::io::Result<()> {
+    for file in std::fs::read_dir(from)? {
+        std::fs::set_permissions(file?.path(), std::fs::Permissions::from_mode(PRIVATE_FILE))?;
+    }
+    std::fs::set_permissions(from, std::fs::Permissions::from_mode(PRIVATE_FOLDER))?;
     std::fs::File::open(from)?.sync_all()?;
     let Some(parent) = to.parent() else { return Err(ErrorKind::InvalidInput.into()) };
-    std::fs::create_dir_all(parent)?;
-    if is_private {
-        std::fs::set_permissions(parent, std::fs::Permissions::from_mode(0o700))?;
-    }
+    private_folder(parent)?;
     std::fs::rename(from, to)?;
     std::fs::File::open(parent)?.sync_all()
+}
+
+/// Writes a file that appears whole or not at all.
+fn write_privately(path: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
+    let Some(parent) = path.parent() else { return Err(ErrorKind::InvalidInput.into()) };
+    private_folder(parent)?;
+    let mut aside = path.as_os_str().to_owned();
+    // Such as the store itself leaves when it is killed: a name that no reader takes for a page.
+    aside.push(format!("#{}", std::process::id()));
+    let mut file = std::fs::File::options().write(true).create(true).truncate(true).mode(PRIVATE_FILE).open(&aside)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&aside, path)?;
+    std::fs::File::open(parent)?.sync_all()
+}
+
+/// Makes a folder, and those above it that are missing, for the user alone; one that is there stays as it is.
+fn private_folder(path: &std::path::Path) -> std::io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(PRIVATE_FOLDER).create(path)
 }
 
 /// An error of reading or writing, with the line that says what to do where the system's reason is known.
@@ -442,6 +481,10 @@ mod tests {
             columns: Vec::new(),
             key: Vec::new(),
             parts: Vec::new(),
+            scope: Vec::new(),
+            replaced: Vec::new(),
+            older: Vec::new(),
+            content: None,
             odd_values: std::collections::BTreeMap::new(),
             fingerprint: None,
             after_run: None,

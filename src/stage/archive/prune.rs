@@ -1,7 +1,8 @@
 //! Prune: removes the snapshots of instants that nobody wants to go back to any more.
 //!
 //! What is kept is decided by instant, not by entity: an entity that does not change keeps its last snapshot for years,
-//! and every page since names it. So a snapshot goes when no page that is kept names it. The current instant is always
+//! and every page since names it. So a snapshot goes when no page that is kept names it, and no snapshot that one names has
+//! it for a layer. The current instant is always
 //! kept, and so are all snapshots of the change feed: each holds what no other does, and the database may have pruned it.
 //!
 //! Pages go first, so that no instant is offered that can no longer be restored whole; then a snapshot disappears in one
@@ -107,17 +108,20 @@ pub(super) async fn prune_in(
     let mut kept = chosen(&pages, keep, &current);
     let of_others = pages.iter().filter(|(_, page)| only.is_some_and(|only| page.database != only));
     kept.extend(of_others.map(|(name, _)| name.clone()));
-    let named: BTreeSet<(&str, &str)> = pages
+    let mut named: BTreeSet<(String, String)> = pages
         .iter()
         .filter(|(name, _)| kept.contains(*name))
-        .flat_map(|(_, page)| page.entities.iter().map(|(entity, snapshot)| (entity.as_str(), snapshot.as_str())))
+        .flat_map(|(_, page)| page.entities.iter().map(|(entity, snapshot)| (entity.clone(), snapshot.clone())))
         .collect();
+
+    let layers = layers_of(place, &named).await?;
+    named.extend(layers);
 
     let mut removed = Vec::new();
     for entity in place.root().await?.entities.into_iter().filter(|entity| entity != CHANGES) {
         for (snapshot, files) in place.shelf(&entity).await?.snapshots {
             // What is newer than the current instant is being published.
-            if snapshot < current && !named.contains(&(entity.as_str(), snapshot.as_str())) {
+            if snapshot < current && !named.contains(&(entity.clone(), snapshot.clone())) {
                 removed.push(Pruned { entity: entity.clone(), snapshot, bytes: files.values().sum() });
             }
         }
@@ -139,6 +143,28 @@ pub(super) async fn prune_in(
         place.sweep_pruned().await?;
     }
     Ok(PruneReport { place: place.shown().to_owned(), dry_run, kept: kept.into_iter().collect(), dropped, removed })
+}
+
+/// The snapshots whose layers those that are kept are made of, too.
+async fn layers_of(place: &Place, named: &BTreeSet<(String, String)>) -> Result<Vec<(String, String)>> {
+    let wanted: Vec<_> = named.iter().filter(|(entity, _)| entity != CHANGES).cloned().collect();
+    let mut found = futures::stream::iter(wanted)
+        .map(|(entity, snapshot)| layers_below(place, entity, snapshot))
+        .buffer_unordered(AT_ONCE);
+    let mut layers = Vec::new();
+    while let Some(below) = found.try_next().await? {
+        layers.extend(below);
+    }
+    Ok(layers)
+}
+
+async fn layers_below(place: &Place, entity: String, snapshot: String) -> Result<Vec<(String, String)>> {
+    // What is not there needs nothing; verify names it.
+    if place.bytes(&[&entity, &Place::snapshot_folder(&snapshot), MANIFEST]).await?.is_none() {
+        return Ok(Vec::new());
+    }
+    let manifest = place.manifest_of(&entity, &snapshot).await?;
+    Ok(manifest.older.into_iter().map(|layer| (entity.clone(), layer.snapshot)).collect())
 }
 
 /// The names of the instants that are kept. Databases that share a place do not count against each other.

@@ -15,6 +15,7 @@ use parquet::errors::ParquetError;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
 
 /// Rows decoded at once at most.
 const BATCH_ROWS: u64 = 8_192;
@@ -160,7 +161,7 @@ impl Place {
             Err(_) if wanted.len() >= 16 && wanted.starts_with(|c: char| c.is_ascii_digit()) => wanted.to_owned(),
             Err(_) => {
                 return Err(Error::new(Kind::Command, format!("`{wanted}` is neither a snapshot's name nor a time"))
-                    .hint("write 20260131T235959.123456Z, or 2026-01-31T23:59:59Z for the last snapshot before that"));
+                    .hint("write 20260131T235959_123456Z, or 2026-01-31T23:59:59Z for the last snapshot before that"));
             }
         };
         let mut names = self.page_names().await?;
@@ -239,7 +240,7 @@ impl Place {
 /// [`Kind::Io`].
 pub(super) fn nameless_file() -> Result<File> {
     let path = std::env::temp_dir().join(format!("wharf-{}", uuid::Uuid::new_v4().simple()));
-    let file = File::options().read(true).write(true).create_new(true).open(&path).map_err(spool_failed)?;
+    let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&path).map_err(spool_failed)?;
     std::fs::remove_file(&path).map_err(spool_failed)?;
     Ok(file)
 }

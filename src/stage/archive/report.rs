@@ -36,9 +36,11 @@ pub struct EntityReport {
 pub enum Outcome {
     /// A new snapshot was published.
     Written {
-        /// Rows in it.
+        /// Rows written: all of them, or those that changed.
         rows: u64,
-        /// Size of its data files.
+        /// Rows of the entity.
+        total: u64,
+        /// Size of the files written.
         bytes: u64,
         /// Its data files.
         parts: u64,
@@ -73,31 +75,67 @@ impl ArchiveReport {
     }
 }
 
+impl Outcome {
+    /// What the history of runs keeps of it.
+    pub(super) fn counts(&self) -> serde_json::Value {
+        match self {
+            Self::Written { rows, bytes, parts, odd_values, .. } => {
+                serde_json::json!({ "rows": rows, "bytes": bytes, "parts": parts, "odd_values": odd_values })
+            }
+            Self::Unchanged { .. } => serde_json::json!({ "rows": 0, "bytes": 0 }),
+        }
+    }
+}
+
+impl ArchiveReport {
+    /// Bytes written, all entities together.
+    pub fn bytes(&self) -> u64 {
+        self.entities
+            .iter()
+            .map(|entity| if let Outcome::Written { bytes, .. } = entity.outcome { bytes } else { 0 })
+            .sum()
+    }
+
+    /// What became of each entity, one line each.
+    pub fn details(&self) -> Vec<String> {
+        let width = self.entities.iter().map(|entity| entity.entity.len()).max().unwrap_or(0);
+        let line = |EntityReport { entity, outcome }: &EntityReport| match outcome {
+            Outcome::Written { rows, total, bytes, odd_values, .. } => {
+                let of = if rows == total { String::new() } else { format!(" of {total}") };
+                let odd = match odd_values {
+                    0 => String::new(),
+                    odd => format!("  {odd} values beyond their type, see _odd-values.jsonl"),
+                };
+                format!("{entity:width$}  {:>10}  {rows} rows{of}{odd}", size(*bytes))
+            }
+            Outcome::Unchanged { since } => format!("{entity:width$}  unchanged since {since}"),
+        };
+        self.entities.iter().map(line).collect()
+    }
+}
+
+/// In short; [`ArchiveReport::details`] has every entity.
 impl fmt::Display for ArchiveReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(reason) = &self.not_due {
             return write!(f, "{}: {reason}", self.place);
         }
-        let width = self.entities.iter().map(|entity| entity.entity.len()).max().unwrap_or(0);
-        for entity in &self.entities {
-            match &entity.outcome {
-                Outcome::Written { rows, bytes, odd_values, .. } => {
-                    write!(f, "{:width$}  {rows:>10} rows  {:>10}", entity.entity, size(*bytes))?;
-                    if *odd_values > 0 {
-                        write!(f, "  {odd_values} values beyond their type, see _odd-values.jsonl")?;
-                    }
-                    writeln!(f)?;
-                }
-                Outcome::Unchanged { since } => writeln!(f, "{:width$}  unchanged since {since}", entity.entity)?,
-            }
-        }
-        if let Some(pruned) = &self.pruned {
-            writeln!(f, "{}", pruned.summary())?;
-        }
         match &self.snapshot {
-            Some(snapshot) if self.written() > 0 => write!(f, "{}/<entity>/snapshot={snapshot}/", self.place),
-            _ => write!(f, "{}: nothing changed", self.place),
+            Some(snapshot) if self.written() > 0 => write!(
+                f,
+                "{}: snapshot {snapshot}, {} rows, {}; {} of {} entities changed",
+                self.place,
+                self.rows(),
+                size(self.bytes()),
+                self.written(),
+                self.entities.len()
+            )?,
+            _ => write!(f, "{}: nothing changed", self.place)?,
         }
+        if let Some(pruned) = self.pruned.as_ref().filter(|pruned| !pruned.removed.is_empty()) {
+            write!(f, "\n{}", pruned.summary())?;
+        }
+        Ok(())
     }
 }
 
@@ -113,23 +151,30 @@ mod tests {
     fn a_report_says_what_was_written_and_what_was_left_alone() {
         let report = ArchiveReport {
             place: "archive".into(),
-            snapshot: Some("20260131T235959.123456Z".into()),
+            snapshot: Some("20260131T235959_123456Z".into()),
             not_due: None,
             entities: vec![
                 EntityReport {
                     entity: "canonical.orders".into(),
-                    outcome: Outcome::Written { rows: 12, bytes: 2048, parts: 1, odd_values: 0 },
+                    outcome: Outcome::Written { rows: 12, total: 400, bytes: 2048, parts: 1, odd_values: 0 },
                 },
                 EntityReport {
                     entity: "marts.rfm".into(),
-                    outcome: Outcome::Unchanged { since: "20260130T000000.000000Z".into() },
+                    outcome: Outcome::Unchanged { since: "20260130T000000_000000Z".into() },
                 },
             ],
             pruned: None,
         };
-        let text = report.to_string();
-        assert!(text.contains("canonical.orders          12 rows    2.00 KiB"), "{text}");
-        assert!(text.contains("marts.rfm         unchanged since 20260130T000000.000000Z"), "{text}");
-        assert!(text.ends_with("archive/<entity>/snapshot=20260131T235959.123456Z/"), "{text}");
+        assert_eq!(
+            report.details(),
+            [
+                "canonical.orders    2.00 KiB  12 rows of 400",
+                "marts.rfm         unchanged since 20260130T000000_000000Z"
+            ]
+        );
+        assert_eq!(
+            report.to_string(),
+            "archive: snapshot 20260131T235959_123456Z, 12 rows, 2.00 KiB; 1 of 2 entities changed"
+        );
     }
 }

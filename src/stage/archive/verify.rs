@@ -7,6 +7,7 @@
 //! Wrong answers avoided: believing the manifest where the file says otherwise, decoding a file whose checksum is wrong
 //! (what comes of it proves nothing), and stopping at the first finding.
 
+use super::layers::Replaced;
 use super::manifest::{
     self, LATEST, Latest, MANIFEST, Manifest, ManifestColumn, ManifestPart, ODD_VALUES, OddValue, PAGES,
 };
@@ -182,19 +183,34 @@ impl Check<'_> {
         let mut sum = EntityCheck { entity: entity.to_owned(), ..EntityCheck::default() };
         let meter = self.progress.meter(format!("verify {entity}"), None);
         let mut total = 0;
+        let mut checked = BTreeSet::new();
         for (snapshot, files) in &shelf.snapshots {
             if only.is_some_and(|only| only != Some(snapshot.as_str())) {
                 continue;
             }
             sum.snapshots += 1;
+            let findings = self.findings.len();
             let Some(manifest) = self.manifest(entity, snapshot, files).await? else { continue };
             total += manifest.rows;
             meter.set_total(total);
             self.files(&manifest, files);
-            for part in &manifest.parts {
-                self.part(&manifest, part, files, &meter, &mut sum).await?;
+            for layer in manifest.layers() {
+                let Some(files) = shelf.snapshots.get(&layer.snapshot) else {
+                    let path = format!("{entity}/{}", Place::snapshot_folder(&layer.snapshot));
+                    let problem = format!("snapshot {snapshot} needs the layer in it, which is not there");
+                    self.broken("layer-missing", path, problem, WRITE_AGAIN);
+                    continue;
+                };
+                for part in layer.parts.iter().chain(&layer.replaced) {
+                    if checked.insert((layer.snapshot.clone(), part.file.clone())) {
+                        self.part(&layer, part, files, &meter, &mut sum).await?;
+                    }
+                }
             }
             self.odd_values(&manifest, files).await?;
+            if only.is_some() && self.findings.len() == findings {
+                self.rows_of_layers(&manifest).await?;
+            }
         }
         meter.finish(format_args!("{} snapshots, {} rows", sum.snapshots, sum.rows));
         self.entities.push(sum);
@@ -227,7 +243,7 @@ impl Check<'_> {
             }
         };
         let format = document.get("format").and_then(serde_json::Value::as_u64);
-        if format != Some(u64::from(manifest::FORMAT)) {
+        if !format.is_some_and(|format| (1..=u64::from(manifest::FORMAT)).contains(&format)) {
             let problem = match format {
                 Some(format) => format!("of format {format}; this wharf knows {}", manifest::FORMAT),
                 None => "it names no format".to_owned(),
@@ -251,7 +267,8 @@ impl Check<'_> {
             self.broken("manifest-misplaced", path.clone(), problem, "move the folder back to where it belongs");
         }
         let rows: u64 = manifest.parts.iter().map(|part| part.rows).sum();
-        if rows != manifest.rows {
+        // How many rows of older layers count is known once they are read.
+        if manifest.older.is_empty() && rows != manifest.rows {
             let problem = format!("it says {} rows, but {rows} are in its parts", manifest.rows);
             self.broken("rows-differ", path, problem, WRITE_AGAIN);
         }
@@ -263,7 +280,7 @@ impl Check<'_> {
         for file in files.keys() {
             let is_known = file == MANIFEST
                 || (file == ODD_VALUES && !manifest.odd_values.is_empty())
-                || manifest.parts.iter().any(|part| part.file == *file);
+                || manifest.parts.iter().chain(&manifest.replaced).any(|part| part.file == *file);
             if is_known {
                 continue;
             }
@@ -300,20 +317,49 @@ impl Check<'_> {
             return Err(interrupted());
         }
         let file = self.place.open_part(&manifest.entity, &manifest.snapshot, &part.file).await?;
-        let (part, columns) = (part.clone(), manifest.columns.clone());
+        let mut columns = manifest.columns.clone();
+        let is_rows = manifest.parts.contains(part);
+        if !is_rows {
+            columns.retain(|column| manifest.scope.contains(&column.name));
+        }
+        let part = part.clone();
         let (meter, stop) = (meter.clone(), self.stop.clone());
         let rows = part.rows;
         let bytes = part.bytes;
         let checked = tokio::task::spawn_blocking(move || check_part(file, &part, &columns, &meter, &stop)).await;
         match checked {
             Ok(Ok(None)) => {
-                sum.parts += 1;
-                sum.rows += rows;
+                sum.parts += u64::from(is_rows);
+                sum.rows += if is_rows { rows } else { 0 };
                 sum.bytes += bytes;
             }
             Ok(Ok(Some(Wrong { code, problem }))) => self.broken(code, path, problem, WRITE_AGAIN),
             Ok(Err(error)) => return Err(error.context(path)),
             Err(_) => self.broken("not-decodable", path, "reading it ends in a panic".into(), WRITE_AGAIN),
+        }
+        Ok(())
+    }
+
+    /// Whether the layers together have the rows that the manifest counts. Only for one instant: every snapshot reads all
+    /// its layers anew.
+    async fn rows_of_layers(&mut self, manifest: &Manifest) -> Result<()> {
+        if manifest.older.is_empty() {
+            return Ok(());
+        }
+        let mut layers = Vec::new();
+        for layer in manifest.layers() {
+            let mut files = Vec::new();
+            for part in layer.parts.iter().chain(&layer.replaced) {
+                files.push(self.place.open_part(&layer.entity, &layer.snapshot, &part.file).await?);
+            }
+            layers.push((layer, files));
+        }
+        let (replaced, stop) = (Replaced::of(manifest), self.stop.clone());
+        let counted = tokio::task::spawn_blocking(move || count_layers(replaced, layers, &stop)).await;
+        let rows = counted.map_err(|error| Error::new(Kind::Internal, "a count was cut short").because(error))??;
+        if rows != manifest.rows {
+            let problem = format!("it says {} rows, but {rows} are in its layers", manifest.rows);
+            self.broken("rows-differ", path_of(manifest, MANIFEST), problem, WRITE_AGAIN);
         }
         Ok(())
     }
@@ -366,7 +412,7 @@ impl Check<'_> {
             "remove this page: its instant can no longer be restored"
         };
         let page: Latest = match serde_json::from_slice::<Latest>(bytes) {
-            Ok(page) if page.format == manifest::FORMAT => page,
+            Ok(page) if page.format <= manifest::FORMAT => page,
             Ok(page) => {
                 let problem = format!("of format {}; this wharf knows {}", page.format, manifest::FORMAT);
                 return self.broken(
@@ -464,6 +510,24 @@ fn check_part(
         return Ok(Some(Wrong { code: "rows-differ", problem }));
     }
     Ok(None)
+}
+
+/// Rows of all layers, newest first, that no newer one replaces.
+fn count_layers(mut replaced: Replaced, layers: Vec<(Manifest, Vec<File>)>, stop: &CancellationToken) -> Result<u64> {
+    let mut rows = 0;
+    for (layer, files) in layers {
+        for (part, file) in layer.parts.iter().chain(&layer.replaced).zip(files) {
+            if stop.is_cancelled() {
+                return Err(interrupted());
+            }
+            if layer.replaced.contains(part) {
+                replaced.add(&layer, part, file)?;
+            } else {
+                rows += replaced.count(&layer, part, file)?;
+            }
+        }
+    }
+    Ok(rows)
 }
 
 /// Hashes a file and winds it back.

@@ -5,7 +5,7 @@
 //! upload left open when something fails, which a store would keep, and charge for, unseen.
 
 use super::column::Column;
-use super::encoder::{Encoder, Piece};
+use super::encoder::{Encoder, Files, Piece};
 use super::manifest::ManifestPart;
 use super::place::{Draft, failed};
 use crate::error::{Error, Kind, Result};
@@ -44,6 +44,13 @@ pub struct Limits {
     pub part_rows: u64,
     /// Bytes after which a part is closed.
     pub part_bytes: usize,
+    /// Rows of an entity from which on only what changed is written: a smaller one is written whole.
+    pub layered_from_rows: u64,
+    /// Layers of a snapshot, after which all rows are written again.
+    pub layers: usize,
+    /// Values that all layers of a snapshot replace together, after which all rows are written again: who reads it holds 16
+    /// bytes of each.
+    pub replaced: u64,
 }
 
 impl Default for Limits {
@@ -55,6 +62,9 @@ impl Default for Limits {
             row_group_bytes: 16 << 20,
             part_rows: 5_000_000,
             part_bytes: 512 << 20,
+            layered_from_rows: 5_000,
+            layers: 60,
+            replaced: 1_000_000,
         }
     }
 }
@@ -69,6 +79,8 @@ pub(super) struct Written {
     pub odd_values: BTreeMap<String, u64>,
     /// SHA-256 of the list of them.
     pub odd_values_sha256: Option<String>,
+    /// Hash of the rows in any order.
+    pub content: String,
 }
 
 /// Writes what a binary COPY of these columns sends into the draft.
@@ -76,9 +88,11 @@ pub(super) struct Written {
 /// # Errors
 /// [`Kind::Io`] if the place cannot be written; [`Kind::Interrupted`]; [`Kind::Internal`] if a value is not of its column's
 /// type; those of the database.
+#[expect(clippy::too_many_arguments, reason = "what one COPY needs, twice")]
 pub(super) async fn write(
     draft: &Draft,
     entity: &str,
+    files: Files,
     columns: &[Column],
     limits: &Limits,
     copy: impl Stream<Item = std::result::Result<Bytes, tokio_postgres::Error>>,
@@ -87,7 +101,7 @@ pub(super) async fn write(
 ) -> Result<Written> {
     let (loads, arriving) = mpsc::channel(LOADS_WAITING);
     let (pieces, leaving) = mpsc::channel(PIECES_WAITING);
-    let encoder = Encoder::new(entity, draft.snapshot(), columns, limits, meter, pieces)?;
+    let encoder = Encoder::new(entity, draft.snapshot(), files, columns, limits, meter, pieces)?;
     let encoding = tokio::task::spawn_blocking(move || encoder.run(arriving));
     let (fed, stored) = tokio::join!(feed(copy, loads, stop), store(draft, entity, leaving));
     let encoded = encoding.await.map_err(|error| {

@@ -3,6 +3,7 @@
 mod cut;
 mod diff;
 mod feed;
+mod layers;
 mod prune;
 mod restore;
 mod s3;

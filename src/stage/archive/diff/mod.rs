@@ -16,7 +16,7 @@ use super::manifest::{Latest, Manifest};
 use super::place::Place;
 use crate::error::{Error, Kind, Result};
 use crate::progress::{Meter, Progress};
-use rows::{Columns, Hasher, Side};
+use rows::{Columns, Hasher, Layer, Side};
 use serde::Serialize;
 use spill::{Hashes, Partition, Spill};
 use std::collections::{BTreeMap, HashMap};
@@ -176,11 +176,18 @@ async fn compare(
 async fn open(place: &Place, entity: &str, snapshot: Option<&String>) -> Result<Side> {
     let Some(snapshot) = snapshot else { return Ok(Side { snapshot: None }) };
     let manifest = place.manifest_of(entity, snapshot).await?;
-    let mut files = Vec::new();
-    for part in &manifest.parts {
-        files.push(place.open_part(entity, snapshot, &part.file).await?);
+    let mut layers = Vec::new();
+    for manifest in manifest.layers() {
+        let (mut files, mut replaced) = (Vec::new(), Vec::new());
+        for part in &manifest.parts {
+            files.push(place.open_part(entity, &manifest.snapshot, &part.file).await?);
+        }
+        for part in &manifest.replaced {
+            replaced.push(place.open_part(entity, &manifest.snapshot, &part.file).await?);
+        }
+        layers.push(Layer { manifest, files, replaced });
     }
-    Ok(Side { snapshot: Some((manifest, files)) })
+    Ok(Side { snapshot: Some((manifest, layers)) })
 }
 
 fn rows_of(side: &Side) -> u64 {
@@ -274,7 +281,7 @@ impl Comparison<'_> {
 
     fn hashes(&self, side: &Side, partitions: usize) -> Result<Vec<Partition>> {
         let mut spill = Spill::new(partitions)?;
-        let mut hasher = Hasher::new(self.columns);
+        let hasher = Hasher::new(self.columns);
         side.each(self.columns, self.meter, self.stop, |arrays, _| {
             hasher.hash(arrays)?.into_iter().try_for_each(|hashes| spill.add(hashes))
         })?;
@@ -283,7 +290,7 @@ impl Comparison<'_> {
 
     fn values(&self, side: &Side, partitions: usize, wanted: &[u64]) -> Result<Vec<Partition>> {
         let mut spill = Spill::new(partitions)?;
-        let mut hasher = Hasher::new(self.columns);
+        let hasher = Hasher::new(self.columns);
         side.each(self.columns, self.meter, self.stop, |arrays, _| {
             for (row, Hashes { key, .. }) in hasher.hash(arrays)?.into_iter().enumerate() {
                 if wanted.binary_search(&short(key)).is_ok() {

@@ -1,17 +1,18 @@
 //! The rows of one side of a comparison: hashed by key and value, or as texts for people.
 
+use super::super::layers::{self, Replaced};
 use super::super::manifest::Manifest;
 use super::super::reading::{self, part_failed};
 use super::interrupted;
 use super::spill::Hashes;
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::progress::Meter;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
     TimestampMicrosecondType,
 };
-use arrow::row::{RowConverter, SortField};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::fs::File;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +20,16 @@ use xxhash_rust::xxh3::xxh3_128;
 
 /// One snapshot of an entity, its files open; nothing if the entity was not there.
 pub(super) struct Side {
-    pub snapshot: Option<(Manifest, Vec<File>)>,
+    pub snapshot: Option<(Manifest, Vec<Layer>)>,
+}
+
+/// One of its layers, newest first.
+pub(super) struct Layer {
+    pub manifest: Manifest,
+    /// Its parts.
+    pub files: Vec<File>,
+    /// Its files of what it replaces.
+    pub replaced: Vec<File>,
 }
 
 /// Which columns are compared, by name.
@@ -39,16 +49,46 @@ impl Side {
         stop: &CancellationToken,
         mut take: impl FnMut(&[ArrayRef], usize) -> Result<()>,
     ) -> Result<()> {
-        let Some((manifest, files)) = &self.snapshot else { return Ok(()) };
-        for (part, file) in manifest.parts.iter().zip(files) {
+        let Some((manifest, layers)) = &self.snapshot else { return Ok(()) };
+        let mut replaced = Replaced::of(manifest);
+        for layer in layers {
+            layer.each(columns, &replaced, meter, stop, &mut take)?;
+            for (part, file) in layer.manifest.replaced.iter().zip(&layer.replaced) {
+                replaced.add(&layer.manifest, part, again(file)?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A file that is read from its beginning, however often.
+fn again(file: &File) -> Result<File> {
+    Ok(file.try_clone()?)
+}
+
+impl Layer {
+    /// Hands over the rows that no newer layer replaces.
+    fn each(
+        &self,
+        columns: &Columns,
+        replaced: &Replaced,
+        meter: &Meter,
+        stop: &CancellationToken,
+        take: &mut impl FnMut(&[ArrayRef], usize) -> Result<()>,
+    ) -> Result<()> {
+        let manifest = &self.manifest;
+        for (part, file) in manifest.parts.iter().zip(&self.files) {
             let failed = |error: &dyn std::fmt::Display| part_failed(manifest, part, error);
-            let file = file.try_clone()?;
-            let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| failed(&error))?;
+            let builder = ParquetRecordBatchReaderBuilder::try_new(again(file)?).map_err(|error| failed(&error))?;
             for batch in reading::batches(builder).map_err(|error| failed(&error))? {
                 if stop.is_cancelled() {
                     return Err(interrupted());
                 }
                 let batch: RecordBatch = batch.map_err(|error| failed(&error))?;
+                let batch = match replaced.is_empty() {
+                    true => batch,
+                    false => filter_record_batch(&batch, &replaced.current(&batch)?).map_err(|error| failed(&error))?,
+                };
                 let arrays = columns
                     .all
                     .iter()
@@ -65,38 +105,24 @@ impl Side {
 /// Turns batches into hashes.
 pub(super) struct Hasher {
     keys: Vec<usize>,
-    key_rows: Option<RowConverter>,
-    all_rows: Option<RowConverter>,
 }
 
 impl Hasher {
     pub(super) fn new(columns: &Columns) -> Self {
         let keys = columns.key.iter().filter_map(|key| columns.all.iter().position(|name| name == key)).collect();
-        Self { keys, key_rows: None, all_rows: None }
+        Self { keys }
     }
 
     /// The hashes of a batch's rows. Values of one type that are equal have equal bytes here.
-    pub(super) fn hash(&mut self, arrays: &[ArrayRef]) -> Result<Vec<Hashes>> {
+    pub(super) fn hash(&self, arrays: &[ArrayRef]) -> Result<Vec<Hashes>> {
         let keys: Vec<ArrayRef> = self.keys.iter().map(|index| arrays[*index].clone()).collect();
-        let keys = bytes_of(&mut self.key_rows, &keys)?;
-        let all = bytes_of(&mut self.all_rows, arrays)?;
+        let keys = layers::bytes_of(&keys)?;
+        let all = layers::bytes_of(arrays)?;
         Ok(keys
             .iter()
             .zip(all.iter())
             .map(|(key, row)| Hashes { key: xxh3_128(key.as_ref()), row: xxh3_128(row.as_ref()) })
             .collect())
-    }
-}
-
-fn bytes_of(converter: &mut Option<RowConverter>, arrays: &[ArrayRef]) -> Result<arrow::row::Rows> {
-    let wrong = |error| Error::new(Kind::Internal, "rows that cannot be compared").because(error);
-    if converter.is_none() {
-        let fields = arrays.iter().map(|array| SortField::new(array.data_type().clone())).collect();
-        *converter = Some(RowConverter::new(fields).map_err(wrong)?);
-    }
-    match converter {
-        Some(converter) => converter.convert_columns(arrays).map_err(wrong),
-        None => Err(Error::new(Kind::Internal, "rows without columns")),
     }
 }
 

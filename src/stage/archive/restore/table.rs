@@ -4,6 +4,7 @@
 
 use super::super::column::Column;
 use super::super::entities::Entity;
+use super::super::layers::Replaced;
 use super::super::manifest::{Manifest, ManifestPart, ODD_VALUES};
 use super::super::place::Place;
 use super::super::reading::{self, part_failed};
@@ -14,13 +15,13 @@ use crate::error::{Error, Kind, Result};
 use crate::progress::Meter;
 use crate::store::copy::{HEADER, TRAILER};
 use arrow::array::{Array, BooleanArray, Int64Array, RecordBatch};
-use arrow::compute::filter_record_batch;
 use arrow::datatypes::Schema;
 use bytes::{Bytes, BytesMut};
 use futures::SinkExt;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::fs::File;
 use std::pin::pin;
+use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_postgres::Transaction;
 use tokio_util::sync::CancellationToken;
@@ -44,6 +45,53 @@ pub(super) async fn copy_in(
     stop: &CancellationToken,
 ) -> Result<u64> {
     let mut rows = 0;
+    let mut replaced = Arc::new(Replaced::of(manifest));
+    for layer in manifest.layers() {
+        rows += copy_layer(transaction, place, entity, &layer, &replaced, after_run, meter, stop).await?;
+        for part in &layer.replaced {
+            let file = place.open_part(&layer.entity, &layer.snapshot, &part.file).await?;
+            replaced = read_replaced(replaced, layer.clone(), part.clone(), file, stop.clone()).await?;
+        }
+    }
+    if rows != manifest.rows && after_run.is_none() {
+        let Manifest { entity, snapshot, rows: expected, .. } = manifest;
+        let detail = format!("{entity}/snapshot={snapshot} has {rows} rows in its layers instead of {expected}");
+        return Err(Error::new(Kind::Io, detail)
+            .hint("restore an earlier instant, and let `wharf archive verify` list what is wrong"));
+    }
+    Ok(rows)
+}
+
+/// Adds what a file of a layer lists to what its older layers are asked for.
+async fn read_replaced(
+    mut replaced: Arc<Replaced>,
+    layer: Manifest,
+    part: ManifestPart,
+    mut file: File,
+    stop: CancellationToken,
+) -> Result<Arc<Replaced>> {
+    let read = tokio::task::spawn_blocking(move || {
+        if sha256_of(&mut file, &stop)? != part.sha256 {
+            return Err(part_failed(&layer, &part, "its checksum is not that of the manifest"));
+        }
+        Arc::make_mut(&mut replaced).add(&layer, &part, file)?;
+        Ok(replaced)
+    });
+    read.await.map_err(|error| Error::new(Kind::Internal, "reading a layer was cut short").because(error))?
+}
+
+#[expect(clippy::too_many_arguments, reason = "what one layer needs, once")]
+async fn copy_layer(
+    transaction: &Transaction<'_>,
+    place: &Place,
+    entity: &Entity,
+    manifest: &Manifest,
+    replaced: &Arc<Replaced>,
+    after_run: Option<i64>,
+    meter: &Meter,
+    stop: &CancellationToken,
+) -> Result<u64> {
+    let mut rows = 0;
     for part in &manifest.parts {
         let file = place.open_part(&manifest.entity, &manifest.snapshot, &part.file).await?;
         let odd_values = match manifest.odd_values.is_empty() {
@@ -53,7 +101,8 @@ pub(super) async fn copy_in(
                 OddValues::read(list, &part.file)?
             }
         };
-        rows += copy_part(transaction, entity, manifest, part, file, odd_values, after_run, meter, stop).await?;
+        rows +=
+            copy_part(transaction, entity, manifest, part, file, odd_values, replaced, after_run, meter, stop).await?;
     }
     Ok(rows)
 }
@@ -66,6 +115,7 @@ async fn copy_part(
     part: &ManifestPart,
     file: File,
     odd_values: OddValues,
+    replaced: &Arc<Replaced>,
     after_run: Option<i64>,
     meter: &Meter,
     stop: &CancellationToken,
@@ -77,6 +127,7 @@ async fn copy_part(
         part: part.clone(),
         columns: entity.columns.clone(),
         odd_values,
+        replaced: replaced.clone(),
         after_run,
         meter: meter.clone(),
         stop: stop.clone(),
@@ -111,6 +162,7 @@ struct Source {
     part: ManifestPart,
     columns: Vec<Column>,
     odd_values: OddValues,
+    replaced: Arc<Replaced>,
     after_run: Option<i64>,
     meter: Meter,
     stop: CancellationToken,
@@ -136,23 +188,23 @@ impl Source {
             if self.stop.is_cancelled() {
                 return Err(super::interrupted());
             }
-            let whole = batch.map_err(|error| failed(&error))?;
-            let rows = whole.num_rows() as u64;
-            let batch = self.wanted(whole)?;
+            let batch = batch.map_err(|error| failed(&error))?;
+            let rows = batch.num_rows() as u64;
             // A large batch leaves in pieces, so that what is written of it does not pile up.
             let piece = (CHUNK / (batch.get_array_memory_size() / batch.num_rows().max(1)).max(1)).max(1);
-            let mut from = 0;
-            while from < batch.num_rows() {
-                let length = piece.min(batch.num_rows() - from);
-                let slice = batch.slice(from, length);
-                encode::rows(&slice, &columns, &self.odd_values, read + from as u64, &mut out)?;
-                from += length;
-                if out.len() >= CHUNK && chunks.blocking_send(out.split().freeze()).is_err() {
-                    return Ok(0);
+            for (mut from, to) in self.wanted(&batch)? {
+                sent += (to - from) as u64;
+                while from < to {
+                    let length = piece.min(to - from);
+                    let slice = batch.slice(from, length);
+                    encode::rows(&slice, &columns, &self.odd_values, read + from as u64, &mut out)?;
+                    from += length;
+                    if out.len() >= CHUNK && chunks.blocking_send(out.split().freeze()).is_err() {
+                        return Ok(0);
+                    }
                 }
             }
             read += rows;
-            sent += batch.num_rows() as u64;
             self.meter.advance(rows);
         }
         if read != self.part.rows {
@@ -187,14 +239,17 @@ impl Source {
         Ok(mapped)
     }
 
-    fn wanted(&self, batch: RecordBatch) -> Result<RecordBatch> {
-        let Some(after_run) = self.after_run else { return Ok(batch) };
-        let runs = batch.column_by_name("run_id").and_then(|column| column.as_any().downcast_ref::<Int64Array>());
-        let runs = runs.ok_or_else(|| encode::wrong("the feed has no column of runs"))?;
-        let later: BooleanArray = runs.iter().map(|run| Some(run.is_some_and(|run| run > after_run))).collect();
-        if later.true_count() == batch.num_rows() {
-            return Ok(batch);
-        }
-        filter_record_batch(&batch, &later).map_err(|error| encode::wrong("rows of the feed").because(error))
+    /// The rows of a batch that count, as ranges: a row's place tells which odd values are its own.
+    fn wanted(&self, batch: &RecordBatch) -> Result<Vec<(usize, usize)>> {
+        let wanted: BooleanArray = match self.after_run {
+            Some(after_run) => {
+                let runs = batch.column_by_name("run_id").and_then(|runs| runs.as_any().downcast_ref::<Int64Array>());
+                let runs = runs.ok_or_else(|| encode::wrong("the feed has no column of runs"))?;
+                runs.iter().map(|run| Some(run.is_some_and(|run| run > after_run))).collect()
+            }
+            None if self.replaced.is_empty() => return Ok(vec![(0, batch.num_rows())]),
+            None => self.replaced.current(batch)?,
+        };
+        Ok(wanted.values().set_slices().collect())
     }
 }
