@@ -329,12 +329,7 @@ pub(super) fn psql_has_the_terminal() -> bool {
 }
 
 /// psql runs as a child, not in our place: this process stands for it among the users of the private server.
-async fn psql(
-    global: &Global,
-    location: &DatabaseLocation,
-    arguments: &[String],
-    read_only: bool,
-) -> Result<Exit> {
+async fn psql(global: &Global, location: &DatabaseLocation, arguments: &[String], read_only: bool) -> Result<Exit> {
     let db = match Database::open(location).await {
         // Looking does no harm.
         Err(error) if error.kind() == Kind::DatabaseNewer => {

@@ -289,7 +289,7 @@ async fn an_overloaded_server_is_left_alone_until_it_is_not() {
     .await;
     let shop = shop(&url, json!({"load_check_every": 3, "load_pause": "1ms", "per_page": 1}));
     let (keys, _) = walk(&shop, "customers", Walk::Everything, Value::Null).await.unwrap();
-    assert_eq!(keys.len(), 6);
+    assert_eq!(keys.len(), 6, "{keys:?} {:#?}", seen.lock().unwrap());
     let asked: Vec<bool> = seen.lock().unwrap().iter().map(|seen| seen.uri.ends_with("serverLoad")).collect();
     assert_eq!(asked, [true, true, true, false, false, false, true, false, false, false]);
 }

@@ -441,9 +441,7 @@ async fn rfm_counts_delivered_orders_only_and_never_adds_currencies() {
 #[tokio::test]
 async fn revenue_is_net_of_partial_refunds_and_never_below_nothing() {
     let shop = StagedShop::new(json!({})).await;
-    let refunds = |totals: &[&str]| {
-        json!({"refunds": totals.iter().enumerate().map(|(id, total)| json!({"id": id, "total": total})).collect::<Vec<_>>()})
-    };
+    let refunds = |totals: &[&str]| json!({"refunds": totals.iter().enumerate().map(|(id, total)| json!({"id": id, "total": total})).collect::<Vec<_>>()});
     shop.stage(
         "shop",
         "orders",

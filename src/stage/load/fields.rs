@@ -87,11 +87,7 @@ impl Fields {
     ///
     /// # Errors
     /// Those of Postgres; the transaction is to be rolled back then.
-    pub async fn work_out(
-        &self,
-        transaction: &Transaction<'_>,
-        role: Option<&str>,
-    ) -> Result<()> {
+    pub async fn work_out(&self, transaction: &Transaction<'_>, role: Option<&str>) -> Result<()> {
         if self.is_empty() {
             return Ok(());
         }

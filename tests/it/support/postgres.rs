@@ -122,9 +122,7 @@ fn url_of(name: &str) -> String {
     let mut address = url::Url::parse(server_url()).unwrap();
     address.set_path(name);
     match owner() {
-        Some(owner) => {
-            address.to_string().replacen(&format!("user={}", private::ADMIN), &format!("user={owner}"), 1)
-        }
+        Some(owner) => address.to_string().replacen(&format!("user={}", private::ADMIN), &format!("user={owner}"), 1),
         None => address.to_string(),
     }
 }
