@@ -1,5 +1,5 @@
--- What every session of Wharf is set to, whatever the server's, the database's or the role's defaults are: the one place
--- for it. First what could end these very statements, then what changes what a statement means.
+-- What every session of Wharf is set to, whatever the server's, the database's or the role's defaults are: the one
+-- place for it. First what could end these very statements, then what changes what a statement means.
 set statement_timeout = 0;
 set lock_timeout = 0;
 set idle_in_transaction_session_timeout = 0;
@@ -33,8 +33,8 @@ set tcp_keepalives_interval = 5;
 set tcp_keepalives_count = 3;
 set tcp_user_timeout = '30s';
 
--- What not every version, platform or role can set: that a process which was killed while it waited for a long statement
--- is noticed within a second, no limit for whole transactions, triggers that fire.
+-- What not every version, platform or role can set: that a process which was killed while it waited for a long
+-- statement is noticed within a second, no limit for whole transactions, triggers that fire.
 do $$
 declare
     setting text[];
