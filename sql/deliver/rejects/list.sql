@@ -21,7 +21,8 @@ select
     to_char(listed.last_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS') as last_at
 from listed
 left join canonical.contacts
-    on listed.stage = 'delivery' and listed.entity = 'contact' and contacts.contact_id = listed.key::uuid
+    -- Keys of other stages are no ids, and conditions are looked at in any order.
+    on contacts.contact_id = case when listed.stage = 'delivery' and listed.entity = 'contact' then listed.key::uuid end
 left join canonical.orders
-    on listed.stage = 'delivery' and listed.entity <> 'contact' and orders.order_id = listed.key::uuid
+    on orders.order_id = case when listed.stage = 'delivery' and listed.entity <> 'contact' then listed.key::uuid end
 order by listed.last_at desc, listed.stage, listed.scope, listed.entity, listed.key, listed.code

@@ -11,6 +11,9 @@ use wharf::stage::changes::{self, PruneOptions, PruneReport};
 use wharf::store::{Database, run};
 
 /// Five changes of a run, 100 days ago.
+const ORDER: &str = "insert into canonical.orders (contact_id, order_id, connection, source_key, extra)
+    values (gen_random_uuid(), gen_random_uuid(), 'shop', {run}::text, '{}');";
+/// Five changes of a run, long ago.
 const OLD: &str = "insert into canonical.changes (run_id, entity, key, op, at)
     select {run}, 'orders', n::text, 'insert', now() - interval '100 days' from generate_series(1, 5) as n;";
 /// Five changes of a run, now.
@@ -196,7 +199,7 @@ async fn an_archive_that_was_behind_when_changes_were_pruned_writes_the_tables_a
     run_with_changes(&db, OLD).await;
     archive_now(&db, &folder).await;
     assert!(!written(&archive_now(&db, &folder).await).contains("canonical.orders"), "it had not changed");
-    run_with_changes(&db, OLD).await;
+    run_with_changes(&db, &format!("{OLD}\n{ORDER}")).await;
     let report = prune(&db, &options(None)).await.unwrap();
     assert_eq!((report.changes, report.behind.len()), (10, 1), "{report:?}");
     let report = archive_now(&db, &folder).await;

@@ -454,7 +454,7 @@ async fn what_did_not_change_is_not_written_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_in_the_feed_rewrites_its_table_and_the_marts_that_read_it() {
+async fn a_change_in_the_feed_rewrites_its_table_and_no_mart_that_comes_out_the_same() {
     let db = support::database().await;
     let folder = Folder::new();
     archive_now(&db, &folder).await;
@@ -466,8 +466,10 @@ async fn a_change_in_the_feed_rewrites_its_table_and_the_marts_that_read_it() {
     .await;
     let report = archive_now(&db, &folder).await;
     let written = written(&report);
-    assert!(written.contains("canonical.categories") && written.contains("marts.category_sales"), "{written:?}");
-    assert!(!written.contains("canonical.orders") && !written.contains("marts.rfm"), "{written:?}");
+    assert!(written.contains("canonical.categories"), "{written:?}");
+    for same in ["marts.category_sales", "canonical.orders", "marts.rfm"] {
+        assert!(!written.contains(same), "{same} has not changed: {written:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -65,7 +65,9 @@ async fn what_no_kept_instant_needs_goes_and_nothing_else() {
 async fn the_change_feed_is_kept_and_a_page_that_cannot_be_read_stops_everything() {
     let db = support::database().await;
     let folder = Folder::new();
-    let change = "insert into canonical.changes (run_id, entity, key, op) values ({run}, 'orders', 'a', 'insert')";
+    let change = "insert into canonical.changes (run_id, entity, key, op) values ({run}, 'orders', 'a', 'insert');
+        insert into canonical.orders (contact_id, order_id, connection, source_key, extra)
+        values (gen_random_uuid(), gen_random_uuid(), 'shop', {run}::text, '{}');";
     let mut names = Vec::new();
     for _ in 0..3 {
         run_with_changes(&db, change).await;

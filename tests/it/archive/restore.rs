@@ -63,6 +63,7 @@ const NOT_RESTORED: &[&str] = &[
     "ops.doubtful_keys",
     "ops.feed",
     "ops.leases",
+    "ops.readings",
     "ops.run_steps",
     "ops.runs",
     "ops.walk_keys",
