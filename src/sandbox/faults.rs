@@ -44,7 +44,7 @@ pub enum FaultKind {
     DuplicatePage,
     /// The right headers with an empty list, or with `body`.
     EmptyPage,
-    /// The right headers and a page that lacks its first row, as where rows moved while pages were read.
+    /// The right headers and a page that lacks a row in its middle, as a plug-in or a broken index leaves it out.
     MissingRow,
     /// A whole answer with 200 whose JSON ends in the middle.
     TruncatedJson,
@@ -407,7 +407,7 @@ async fn strike(gate: &Gate, fault: &Fault, line: &Line, request: Request, next:
         FaultKind::MissingRow => match split(next.run(request).await).await {
             Ok((status, mut headers, body)) => {
                 headers.remove(header::CONTENT_LENGTH);
-                (status, headers, without_first_row(&body).map_or(body, Bytes::from)).into_response()
+                (status, headers, without_a_row(&body).map_or(body, Bytes::from)).into_response()
             }
             Err(response) => response,
         },
@@ -462,11 +462,14 @@ async fn split(response: Response) -> Result<(StatusCode, HeaderMap, Bytes), Res
     }
 }
 
-/// A page without its first row, whose other rows are as they were: a bare list, or an object with one.
-fn without_first_row(body: &[u8]) -> Option<String> {
+/// A page without the row in its middle, whose other rows are as they were: a bare list, or an object with one. Rows at
+/// its ends may be given by the pages beside it as well.
+fn without_a_row(body: &[u8]) -> Option<String> {
     fn shortened(list: &RawValue) -> Option<Box<RawValue>> {
         let rows: Vec<&RawValue> = serde_json::from_str(list.get()).ok()?;
-        let rest: Vec<&str> = rows.iter().skip(1).map(|row| row.get()).collect();
+        let left_out = rows.len() / 2;
+        let rest: Vec<&str> =
+            rows.iter().enumerate().filter(|(at, _)| *at != left_out).map(|(_, row)| row.get()).collect();
         let is_rows = rows.first().is_some_and(|row| row.get().starts_with('{'));
         is_rows.then(|| RawValue::from_string(format!("[{}]", rest.join(","))).ok()).flatten()
     }

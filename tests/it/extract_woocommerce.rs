@@ -97,7 +97,7 @@ async fn a_shop_is_read_whole_and_the_second_run_writes_nothing() {
     let (_, report, result) = extract(&db, &sandbox).await;
     result.unwrap();
     assert_staging_is_the_shop(&db, &sandbox).await;
-    assert_eq!(report.total().calls + 1, sandbox.requests().total(), "calls are counted, but for that of `prepare`");
+    assert_eq!(report.total().calls + 2, sandbox.requests().total(), "but for `prepare` and for who the shop is");
     let before = all_stored(&db).await;
     let (_, report, result) = extract(&db, &sandbox).await;
     result.unwrap();

@@ -10,9 +10,9 @@ use wharf::Kind;
 use wharf::stage::changes::{self, PruneOptions, PruneReport};
 use wharf::store::{Database, run};
 
-/// Five changes of a run, 100 days ago.
-const ORDER: &str = "insert into canonical.orders (contact_id, order_id, connection, source_key, extra)
-    values (gen_random_uuid(), gen_random_uuid(), 'shop', {run}::text, '{}');";
+/// An order without a trace in the change feed.
+const ORDER: &str = "insert into canonical.orders (contact_id, order_id, connection, source_key, utm, extra)
+    values (gen_random_uuid(), gen_random_uuid(), 'shop', {run}::text, '{}', '{}');";
 /// Five changes of a run, long ago.
 const OLD: &str = "insert into canonical.changes (run_id, entity, key, op, at)
     select {run}, 'orders', n::text, 'insert', now() - interval '100 days' from generate_series(1, 5) as n;";

@@ -66,8 +66,8 @@ async fn the_change_feed_is_kept_and_a_page_that_cannot_be_read_stops_everything
     let db = support::database().await;
     let folder = Folder::new();
     let change = "insert into canonical.changes (run_id, entity, key, op) values ({run}, 'orders', 'a', 'insert');
-        insert into canonical.orders (contact_id, order_id, connection, source_key, extra)
-        values (gen_random_uuid(), gen_random_uuid(), 'shop', {run}::text, '{}');";
+        insert into canonical.orders (contact_id, order_id, connection, source_key, utm, extra)
+        values (gen_random_uuid(), gen_random_uuid(), 'shop', {run}::text, '{}', '{}');";
     let mut names = Vec::new();
     for _ in 0..3 {
         run_with_changes(&db, change).await;

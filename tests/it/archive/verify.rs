@@ -115,7 +115,7 @@ async fn every_kind_of_damage_is_found_by_its_name() {
         ("a missing manifest", true, &["manifest-missing", "page-dangling"], |root| {
             std::fs::remove_file(snapshot(root, "staging.orders").join("_manifest.json")).unwrap();
         }),
-        ("a snapshot in the wrong folder", true, &["manifest-misplaced"], |root| {
+        ("a snapshot in the wrong folder", true, &["layer-missing", "manifest-misplaced"], |root| {
             copy(&snapshot(root, "staging.orders"), &root.join("staging.products/snapshot=20200101T000000.000000Z"));
         }),
         ("a part too many", true, &["foreign-file"], |root| {

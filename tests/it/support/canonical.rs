@@ -58,7 +58,12 @@ impl Shop {
             pause: Duration::from_millis(5),
             ..Patience::default()
         };
-        Self { test: database().await, target: Arc::new(FakeTarget::new()), pipeline: pipeline(&more), patience }
+        let test = database().await;
+        // The shop has been read and mapped, whatever of it a test writes.
+        let mapped = "insert into ops.connections (connection, platform, base_url, mapped_settings)
+            values ('shop', 'woocommerce', 'https://shop.example', '{}')";
+        test.db.client().await.unwrap().batch_execute(mapped).await.unwrap();
+        Self { test, target: Arc::new(FakeTarget::new()), pipeline: pipeline(&more), patience }
     }
 
     pub async fn client(&self) -> deadpool_postgres::Object {
