@@ -108,7 +108,9 @@ select
     count(distinct o.order_id) as orders,
     count(distinct o.contact_id) as buyers,
     sum(i.quantity)::numeric(18, 4) as quantity,
-    sum(i.line_total * coalesce(canonical.net_total(o.total, o.extra) / nullif(o.total, 0), 1))::numeric(18, 4) as revenue,
+    sum(
+        i.line_total * coalesce(canonical.net_total(o.total, o.extra) / nullif(o.total, 0), 1)
+    )::numeric(18, 4) as revenue,
     sum(i.line_total)::numeric(18, 4) as gross
 from canonical.orders o
 join canonical.order_items i on i.order_id = o.order_id

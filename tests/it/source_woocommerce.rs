@@ -219,7 +219,7 @@ async fn a_check_names_what_is_missing() {
     for (further, word) in [
         (json!({"auth": "basic", "consumer_secret": "cs_wrong"}), "consumer_secret"),
         (json!({"auth": "basic", "consumer_key": "ck_unknown"}), "auth: query"),
-        (json!({"auth": "oauth1", "consumer_secret": "cs_wrong"}), "clock"),
+        (json!({"auth": "oauth1", "consumer_secret": "cs_wrong"}), "auth: basic"),
         (
             json!({"auth": "basic", "consumer_key": "ck_2222222222222222222222222222222222222222",
                    "consumer_secret": "cs_2222222222222222222222222222222222222222"}),

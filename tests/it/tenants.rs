@@ -274,6 +274,10 @@ async fn the_program_refuses_with_code_5_says_what_would_happen_and_does_it_only
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_demo_has_a_database_of_its_own_beside_the_one_that_is_named() {
     let test = crate::support::database().await;
+    // What the demo needs on a server of one's own, and nothing else does.
+    let client = test.db.client().await.unwrap();
+    let role: String = client.query_one("select quote_ident(current_user)", &[]).await.unwrap().get(0);
+    crate::support::postgres::as_admin(&format!("alter role {role} createdb")).await;
     let wharf = Program::new(&test.url);
     let tables = "select count(*) || ' ' || coalesce(max(run_id), 0) from ops.runs";
     for _ in 0..2 {

@@ -279,7 +279,7 @@ async fn an_order_that_leaves_and_one_that_arrives_cost_no_third_one() {
     assert_eq!(report.total().deleted, 1, "the one that left in the first walk");
     let (here, there) = (live(&test, "orders").await, at_shop(&shop, Entity::Orders));
     let missing: Vec<&u64> = there.difference(&here).collect();
-    assert_eq!(missing.len(), 1, "the one that came after its walk by change: {missing:?}");
+    assert!(missing.is_empty(), "what came after the walk by change is fetched by its key: {missing:?}");
     shop.extract(&test).await.1.unwrap();
     assert_eq!(live(&test, "orders").await, at_shop(&shop, Entity::Orders));
     shop.sandbox.stop().await;

@@ -67,7 +67,8 @@ async fn a_shop_that_was_read_in_part_is_still_at_its_first_load() {
     client
         .batch_execute(
             "insert into ops.connections (connection, platform, base_url, settings, mapped_run)
-             values ('shop', 'woocommerce', 'https://shop.example', '{}', 1);
+             values ('shop', 'woocommerce', 'https://shop.example', '{}', 1)
+             on conflict (connection) do update set mapped_run = excluded.mapped_run;
              insert into staging.orders (connection, source_key, payload, payload_hash, run_id)
              values ('shop', '1', '{}', gen_random_uuid(), 2)",
         )

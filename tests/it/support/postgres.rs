@@ -132,6 +132,14 @@ fn owner() -> Option<&'static str> {
     std::env::var("DATABASE_URL").unwrap_or_default().is_empty().then_some(private::ROLE)
 }
 
+/// The same database as the server's superuser.
+pub fn as_superuser(url: &str) -> String {
+    match owner() {
+        Some(owner) => url.replacen(&format!("user={owner}"), &format!("user={}", private::ADMIN), 1),
+        None => url.to_owned(),
+    }
+}
+
 /// Runs a statement as the server's superuser.
 pub async fn as_admin(statement: &str) {
     let (client, connection) = tokio_postgres::connect(server_url(), tokio_postgres::NoTls).await.unwrap();
