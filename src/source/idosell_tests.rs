@@ -296,7 +296,7 @@ async fn an_overloaded_server_is_left_alone_until_it_is_not() {
     .await;
     let shop = shop(&url, json!({"load_check_every": 3, "load_pause": "1ms", "per_page": 1}));
     let (keys, _) = walk(&shop, "customers", Walk::Everything, Value::Null).await.unwrap();
-    let distinct: std::collections::HashSet<&String> = keys.iter().collect();
+    let distinct: HashSet<&String> = keys.iter().collect();
     assert_eq!(distinct.len(), 12, "{keys:?}");
     let asked: Vec<bool> = seen.lock().unwrap().iter().map(|seen| seen.uri.ends_with("serverLoad")).collect();
     assert_eq!(asked[..4], [true, true, true, false], "until it is at rest, nothing else is asked");
