@@ -162,7 +162,8 @@ fn is_current(known: &[Migration], applied: &[Applied]) -> Result<bool> {
         )
         .hint("install the newer wharf, or use another database; nothing has been changed"));
     }
-    for Applied { version, name, .. } in applied.iter().filter(|a| known.iter().all(|k| Applied::from(k) != **a)) {
+    let other = applied.iter().find(|a| known.iter().all(|k| Applied::from(k) != **a));
+    if let Some(Applied { version, name, .. }) = other {
         return Err(Error::new(
             Kind::Database,
             format!(

@@ -15,6 +15,7 @@ const ENDLESS: Duration = Duration::from_secs(120);
 const LOAD: &str = "insert into filled select n, repeat(md5(n::text), 8) from generate_series(1, 3000000) n";
 
 /// A command that is in the middle of writing, and the process that serves it.
+#[allow(clippy::zombie_processes, reason = "whoever is given it waits for it")]
 async fn loading(home: &Home) -> (Child, i32) {
     let mut load = home.wharf(&["db", "psql", "--", "-c", LOAD]);
     let load = load.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
