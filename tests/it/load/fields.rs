@@ -74,7 +74,7 @@ async fn a_wrong_expression_is_named_with_what_postgres_says() {
         ("(select holder from ops.runs limit 1)", "permission denied"),
         ("(select count(*) from delivery.ledger)", "permission denied"),
         ("(select payload from pg_temp.deliver_desired limit 1)", "permission denied"),
-        ("query_to_xml('delete from canonical.contacts', true, true, '')", "permission denied"),
+        ("query_to_xml('select * from staging.customers', true, true, '')", "permission denied"),
     ] {
         let mut shop = Shop::new(json!({})).await;
         shop.pipeline.contacts.fields =
