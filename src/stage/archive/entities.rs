@@ -1,9 +1,10 @@
 //! What is archived: tables and marts with their columns, from the catalog, and whether they changed since a snapshot.
 //!
 //! "Changed" costs a few pages, never a scan of a large table: staging rows carry the run that last changed them, the
-//! change feed names every change of a canonical row (as far as it has not been pruned since the last look), a mart changes
-//! with the tables it reads, and with the day, because it may speak of "days since". The ledger may change when a run
-//! loads, and is hashed then. Small tables of Wharf's own state are told by a hash of their rows. What cannot be told cheaply counts as changed.
+//! change feed names every change of a canonical row (as far as it has not been pruned since the last look), a mart may
+//! change with the tables it reads, and with the day, because it may speak of "days since". The ledger may change when a run
+//! loads, and is hashed then. Small tables of Wharf's own state are told by a hash of their rows. What cannot be told
+//! cheaply counts as changed.
 //!
 //! Two lists besides `staging` and `marts`: what analysts read, and what a restore needs on top, so that the database goes
 //! on where it was. Left out is what can be worked out again (phones and texts as libraries read them), what belongs to
